@@ -1,0 +1,2 @@
+//! The shim: see `wharf_runtime::shim`.
+fn main() {}
