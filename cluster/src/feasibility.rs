@@ -1,0 +1,166 @@
+//! May a task run on a node? The one answer, asked by the scheduler and again when a placement is applied, so that a
+//! placement can't be accepted by one and refused by the other.
+
+use crate::{
+    model::{Comparison, Constraint, ConstraintKey, Node, NodeState, Protocol, Slot, TaskTemplate},
+    state::NodeLoad,
+};
+use std::fmt;
+
+/// Why a node can't take a task. Filters are asked in this order; the first that refuses is the reason.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// The node doesn't answer.
+    NotReady,
+    /// The node is cordoned or drained.
+    Unavailable,
+    /// A global service's task for another node.
+    OtherNode,
+    /// The image is for other platforms.
+    Platform,
+    /// The runtime that the service asks for isn't there.
+    Runtime(String),
+    /// A constraint doesn't hold.
+    Constraint(String),
+    /// Not enough unreserved processors.
+    Cpus,
+    /// Not enough unreserved memory.
+    Memory,
+    /// A published port is taken.
+    HostPort(u16, Protocol),
+    /// The service has as many tasks there as it allows.
+    MaxReplicas,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Reason::NotReady => f.write_str("not ready"),
+            Reason::Unavailable => f.write_str("cordoned or drained"),
+            Reason::OtherNode => f.write_str("not the node that this task is for"),
+            Reason::Platform => f.write_str("image is for another platform"),
+            Reason::Runtime(name) => write!(f, "no runtime \"{name}\""),
+            Reason::Constraint(text) => write!(f, "constraint {text}"),
+            Reason::Cpus => f.write_str("not enough cpus"),
+            Reason::Memory => f.write_str("not enough memory"),
+            Reason::HostPort(port, Protocol::Tcp) => write!(f, "port {port}/tcp is taken"),
+            Reason::HostPort(port, Protocol::Udp) => write!(f, "port {port}/udp is taken"),
+            Reason::MaxReplicas => f.write_str("max_replicas_per_node reached"),
+        }
+    }
+}
+
+/// A task that wants a node: what it runs, and the place it fills.
+#[derive(Clone, Copy, Debug)]
+pub struct Candidate<'a> {
+    /// What it runs.
+    pub template: &'a TaskTemplate,
+    /// Its service.
+    pub service: crate::ids::ServiceId,
+    /// The place it fills.
+    pub slot: Slot,
+}
+
+/// Whether `candidate` may run on `node`, which already carries `load`.
+///
+/// # Errors
+/// The first filter that refuses.
+pub fn feasible(candidate: Candidate<'_>, node: &Node, load: &NodeLoad) -> Result<(), Reason> {
+    eligible(candidate, node)?;
+    let template = candidate.template;
+    let wanted = template.resources.reservations;
+    if load.reserved.nano_cpus.saturating_add(wanted.nano_cpus) > node.description.nano_cpus
+        && wanted.nano_cpus > 0
+    {
+        return Err(Reason::Cpus);
+    }
+    if load.reserved.memory.saturating_add(wanted.memory) > node.description.memory && wanted.memory > 0 {
+        return Err(Reason::Memory);
+    }
+    for port in &template.container.ports {
+        if let Some(published) = port.published
+            && load.ports.contains_key(&(published, port.protocol))
+        {
+            return Err(Reason::HostPort(published, port.protocol));
+        }
+    }
+    let bound = template.placement.max_replicas_per_node;
+    if bound > 0 && load.tasks_of(candidate.service) >= bound {
+        return Err(Reason::MaxReplicas);
+    }
+    Ok(())
+}
+
+/// Whether `candidate` may run on `node` when nothing else does: the part of [`feasible`] that doesn't depend on what
+/// the node carries. A global service has a task on each node that is eligible.
+///
+/// # Errors
+/// The first filter that refuses.
+pub fn eligible(candidate: Candidate<'_>, node: &Node) -> Result<(), Reason> {
+    if node.status.state != NodeState::Ready {
+        return Err(Reason::NotReady);
+    }
+    if !node.is_schedulable() {
+        return Err(Reason::Unavailable);
+    }
+    fits(candidate, node)
+}
+
+/// The part of [`eligible`] that holds whether the node answers or not: platform, runtime, constraints.
+///
+/// # Errors
+/// The first filter that refuses.
+pub fn fits(candidate: Candidate<'_>, node: &Node) -> Result<(), Reason> {
+    if let Slot::Node(id) = candidate.slot
+        && id != node.id
+    {
+        return Err(Reason::OtherNode);
+    }
+    let template = candidate.template;
+    let platforms = &template.placement.platforms;
+    if !platforms.is_empty() && !platforms.contains(&node.description.platform) {
+        return Err(Reason::Platform);
+    }
+    if let Some(runtime) = &template.container.runtime
+        && !node.description.runtimes.contains(runtime)
+    {
+        return Err(Reason::Runtime(runtime.clone()));
+    }
+    match template.placement.constraints.iter().find(|constraint| !holds(constraint, node)) {
+        Some(constraint) => Err(Reason::Constraint(constraint.to_string())),
+        None => Ok(()),
+    }
+}
+
+/// What `key` is on `node`; empty when it isn't there.
+#[must_use]
+pub fn value_of(key: &ConstraintKey, node: &Node) -> String {
+    match key {
+        ConstraintKey::Id => node.id.to_string(),
+        ConstraintKey::Hostname => node.description.hostname.clone(),
+        ConstraintKey::Os => node.description.platform.os.clone(),
+        ConstraintKey::Architecture => node.description.platform.architecture.clone(),
+        ConstraintKey::Role => "worker".to_owned(),
+        ConstraintKey::Label(name) => node.labels.get(name).cloned().unwrap_or_default(),
+        ConstraintKey::EngineLabel(name) => node.description.labels.get(name).cloned().unwrap_or_default(),
+    }
+}
+
+fn holds(constraint: &Constraint, node: &Node) -> bool {
+    let value = value_of(&constraint.key, node);
+    // Docker's names for architectures go both ways.
+    let same = if constraint.key == ConstraintKey::Architecture {
+        canonical_architecture(&value) == canonical_architecture(&constraint.value)
+    } else {
+        value.eq_ignore_ascii_case(&constraint.value)
+    };
+    same == (constraint.comparison == Comparison::Equal)
+}
+
+fn canonical_architecture(name: &str) -> &str {
+    match name {
+        "x86_64" | "x86-64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}

@@ -1,0 +1,88 @@
+//! The replicated state: persistent maps, so that a copy is a few pointers and a snapshot or a reader never stops it.
+
+mod apply;
+mod history;
+mod load;
+mod plan;
+mod queries;
+mod requests;
+
+pub use apply::apply;
+pub use history::Record;
+pub use load::NodeLoad;
+pub use plan::{Rejected, plan};
+pub use requests::{Outcome, Reply};
+
+use crate::{
+    command::Envelope,
+    event::Event,
+    ids::{ControllerId, NodeId, ServiceId, TaskId, Timestamp},
+    model::{ClusterInfo, Controller, JoinRole, Node, Service, ServiceName, Slot, Stack, Task, Token},
+};
+use history::History;
+use imbl::{OrdMap, OrdSet};
+use requests::Requests;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// Everything that the cluster has agreed on, with the indexes that answer its questions.
+///
+/// Indexes are rebuilt when a snapshot is read, so they can't disagree with what they index.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(from = "stored::Stored", into = "stored::Stored")]
+pub struct State {
+    cluster: Option<ClusterInfo>,
+    tokens: OrdMap<JoinRole, Token>,
+    controllers: OrdMap<ControllerId, Controller>,
+    nodes: OrdMap<NodeId, Arc<Node>>,
+    stacks: OrdMap<Arc<str>, Arc<Stack>>,
+    services: OrdMap<ServiceId, Arc<Service>>,
+    tasks: OrdMap<TaskId, Arc<Task>>,
+    history: History,
+    requests: Requests,
+    /// The next id; ids are never used twice.
+    next_id: u64,
+    /// The latest time of any command.
+    now: Timestamp,
+
+    service_names: OrdMap<ServiceName, ServiceId>,
+    slots: OrdMap<(ServiceId, Slot), OrdSet<TaskId>>,
+    loads: OrdMap<NodeId, NodeLoad>,
+    unplaced: OrdSet<TaskId>,
+}
+
+/// The form that is written into snapshots: the facts without the indexes.
+mod stored;
+
+impl State {
+    /// Does what `envelope` asks, or refuses: the whole step of a replica. A request that was seen before changes
+    /// nothing and gets its first answer.
+    pub fn execute(&mut self, envelope: &Envelope) -> (Outcome, Vec<Event>) {
+        self.now = self.now.max(envelope.at);
+        if let Some(request) = envelope.request
+            && let Some(outcome) = self.requests.answer(request)
+        {
+            return (outcome.clone(), Vec::new());
+        }
+        let (outcome, events) = match plan(self, &envelope.command) {
+            Ok(events) => {
+                for event in &events {
+                    apply(self, event);
+                }
+                (Ok(Reply::of(self, &envelope.command, &events)), events)
+            }
+            Err(rejected) => (Err(rejected), Vec::new()),
+        };
+        if let Some(request) = envelope.request {
+            self.requests.record(request, self.now, outcome.clone());
+        }
+        (outcome, events)
+    }
+
+    /// Continues ids far beyond those in use, after a restore from a backup: agents may hold tasks that this state
+    /// has never heard of, and no new task may take their ids.
+    pub fn skip_ids(&mut self) {
+        const EPOCH: u64 = 1 << 40;
+        self.next_id = (self.next_id / EPOCH + 1) * EPOCH;
+    }
+}

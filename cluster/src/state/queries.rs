@@ -1,0 +1,177 @@
+//! Questions to the state.
+
+use super::{NodeLoad, Record, State};
+use crate::{
+    ids::{ControllerId, NodeId, ServiceId, TaskId, Timestamp},
+    model::{
+        ClusterInfo, Controller, JoinRole, Node, Service, ServiceName, Slot, Stack, Task, TaskTemplate, Token,
+    },
+};
+use imbl::Vector;
+use std::sync::Arc;
+
+impl State {
+    /// The cluster's own data; `None` before it was made.
+    #[must_use]
+    pub fn cluster(&self) -> Option<&ClusterInfo> {
+        self.cluster.as_ref()
+    }
+
+    /// The latest time of any command.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// The join token of a role.
+    #[must_use]
+    pub fn token(&self, role: JoinRole) -> Option<&Token> {
+        self.tokens.get(&role)
+    }
+
+    /// The controllers, by id.
+    pub fn controllers(&self) -> impl Iterator<Item = &Controller> {
+        self.controllers.values()
+    }
+
+    /// A controller.
+    #[must_use]
+    pub fn controller(&self, id: ControllerId) -> Option<&Controller> {
+        self.controllers.get(&id)
+    }
+
+    /// The nodes, by id.
+    pub fn nodes(&self) -> impl Iterator<Item = &Arc<Node>> {
+        self.nodes.values()
+    }
+
+    /// A node.
+    #[must_use]
+    pub fn node(&self, id: NodeId) -> Option<&Arc<Node>> {
+        self.nodes.get(&id)
+    }
+
+    /// The node with this name, or with this id in its text form.
+    #[must_use]
+    pub fn find_node(&self, name_or_id: &str) -> Option<&Arc<Node>> {
+        self.nodes
+            .values()
+            .find(|node| node.name == name_or_id)
+            .or_else(|| name_or_id.parse::<NodeId>().ok().and_then(|id| self.nodes.get(&id)))
+    }
+
+    /// What a node carries.
+    #[must_use]
+    pub fn load(&self, node: NodeId) -> NodeLoad {
+        self.loads.get(&node).cloned().unwrap_or_default()
+    }
+
+    /// What each node with live tasks carries, by node.
+    pub fn loads(&self) -> impl Iterator<Item = (NodeId, &NodeLoad)> {
+        self.loads.iter().map(|(node, load)| (*node, load))
+    }
+
+    /// The stacks, by name.
+    pub fn stacks(&self) -> impl Iterator<Item = &Arc<Stack>> {
+        self.stacks.values()
+    }
+
+    /// A stack.
+    #[must_use]
+    pub fn stack(&self, name: &str) -> Option<&Arc<Stack>> {
+        self.stacks.get(name)
+    }
+
+    /// The services, by id, those being removed too.
+    pub fn services(&self) -> impl Iterator<Item = &Arc<Service>> {
+        self.services.values()
+    }
+
+    /// A service.
+    #[must_use]
+    pub fn service(&self, id: ServiceId) -> Option<&Arc<Service>> {
+        self.services.get(&id)
+    }
+
+    /// The service of this name that isn't being removed.
+    #[must_use]
+    pub fn service_named(&self, name: &ServiceName) -> Option<&Arc<Service>> {
+        self.service_names.get(name).and_then(|id| self.services.get(id))
+    }
+
+    /// The services of a stack that aren't being removed, by name.
+    pub fn services_of<'a>(&'a self, stack: &str) -> impl Iterator<Item = &'a Arc<Service>> + use<'a> {
+        let stack: Arc<str> = stack.into();
+        let first = ServiceName { stack: stack.clone(), service: "".into() };
+        self.service_names
+            .range(first..)
+            .take_while(move |(name, _)| name.stack == stack)
+            .filter_map(|(_, id)| self.services.get(id))
+    }
+
+    /// The tasks, by id: in the order in which they were made.
+    pub fn tasks(&self) -> impl Iterator<Item = &Arc<Task>> {
+        self.tasks.values()
+    }
+
+    /// How many tasks there are, ended ones included.
+    #[must_use]
+    pub fn task_count(&self) -> usize {
+        self.tasks.len()
+    }
+
+    /// A task.
+    #[must_use]
+    pub fn task(&self, id: TaskId) -> Option<&Arc<Task>> {
+        self.tasks.get(&id)
+    }
+
+    /// A service's tasks by slot, each slot's by age, oldest first; ended ones included.
+    pub fn tasks_of(&self, service: ServiceId) -> impl Iterator<Item = &Arc<Task>> {
+        self.slots_of(service).flat_map(|(_, tasks)| tasks)
+    }
+
+    /// A service's slots that have or had tasks, each with its tasks, oldest first; ended ones included.
+    pub fn slots_of(&self, service: ServiceId) -> impl Iterator<Item = (Slot, Vec<&Arc<Task>>)> {
+        self.slots
+            .range((service, Slot::Replica(0))..)
+            .take_while(move |((of, _), _)| *of == service)
+            .map(|((_, slot), ids)| (*slot, ids.iter().filter_map(|id| self.tasks.get(id)).collect()))
+    }
+
+    /// The tasks of one slot, oldest first; ended ones included.
+    pub fn tasks_in(&self, service: ServiceId, slot: Slot) -> impl Iterator<Item = &Arc<Task>> {
+        self.slots.get(&(service, slot)).into_iter().flatten().filter_map(|id| self.tasks.get(id))
+    }
+
+    /// Tasks that are wanted and have no node yet, by id.
+    pub fn unplaced_tasks(&self) -> impl Iterator<Item = &Arc<Task>> {
+        self.unplaced.iter().filter_map(|id| self.tasks.get(id))
+    }
+
+    /// What a task runs. `None` only for a task whose service is unknown, which the state never holds.
+    #[must_use]
+    pub fn template_of(&self, task: &Task) -> Option<&Arc<TaskTemplate>> {
+        Some(&self.services.get(&task.service)?.templates.get(&task.template)?.spec)
+    }
+
+    /// A task's name: `shop/web.3`, or `shop/agent.node-1` for a global service.
+    #[must_use]
+    pub fn task_name(&self, task: &Task) -> String {
+        let service =
+            self.services.get(&task.service).map_or_else(String::new, |service| service.name.to_string());
+        match task.slot {
+            Slot::Replica(number) => format!("{service}.{number}"),
+            Slot::Node(id) => match self.nodes.get(&id) {
+                Some(node) => format!("{service}.{}", node.name),
+                None => format!("{service}.{id}"),
+            },
+        }
+    }
+
+    /// What happened lately, oldest first.
+    #[must_use]
+    pub fn history(&self) -> &Vector<Record> {
+        self.history.records()
+    }
+}
