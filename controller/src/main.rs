@@ -1,2 +1,3 @@
-//! .
+//! The controller's binary.
+
 fn main() {}

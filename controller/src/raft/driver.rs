@@ -1,0 +1,348 @@
+//! The thread that hosts a replica: it owns the core, feeds it, and carries out what it asks for.
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::thread::{Builder, JoinHandle};
+
+use bytes::Bytes;
+use tokio::sync::mpsc::{self, UnboundedSender};
+use tokio::sync::watch;
+use tokio::time::MissedTickBehavior;
+
+use super::config::RaftConfig;
+use super::handle::{PeerInput, RaftHandle, Request};
+use super::message;
+use super::node::{CoreError, Effects, RaftCore, SendSnapshot, SnapshotJob, StepError};
+use super::snapshot_chunks::{OutgoingSnapshot, SnapshotInbox};
+use super::state_machine::StateMachine;
+use super::status::RaftStatus;
+use super::storage::{SnapshotRecord, Store, StoreError};
+use super::transport::Transport;
+use super::writer::{self, Work};
+
+/// Requests that wait for the replica; more are refused as overload.
+const REQUEST_QUEUE: usize = 4096;
+/// Messages from peers that wait; more make the peers wait.
+const PEER_QUEUE: usize = 1024;
+/// Messages from peers handled before anything else gets its turn.
+const PEERS_A_ROUND: usize = 256;
+/// Writes under way before new proposals have to wait.
+const MAX_WRITES: u64 = 64;
+
+/// What the replica's helpers report.
+pub(super) enum Event {
+    Persisted(u64),
+    WriteFailed(StoreError),
+    SnapshotBuilt(Result<SnapshotRecord, StoreError>),
+    SnapshotSent { peer: u64, arrived: bool },
+}
+
+/// Why a replica has stopped by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum RaftFailure {
+    /// The core can't go on.
+    #[error(transparent)]
+    Core(#[from] CoreError),
+    /// The log can't be written. Nothing that was not durable has been acknowledged.
+    #[error("the raft log can't be written: {0}")]
+    Write(#[source] StoreError),
+    /// A thread or its runtime can't be started.
+    #[error("can't start a thread: {0}")]
+    Thread(#[from] std::io::Error),
+    /// A broken invariant.
+    #[error("the raft thread panicked: {0}")]
+    Panic(String),
+}
+
+/// The replica's thread.
+#[derive(Debug)]
+pub struct RaftThread(JoinHandle<Result<(), RaftFailure>>);
+
+impl RaftThread {
+    /// Waits until the replica has stopped. Blocks.
+    ///
+    /// # Errors
+    /// When it stopped by itself.
+    pub fn join(self) -> Result<(), RaftFailure> {
+        self.0.join().unwrap_or_else(|panic| Err(RaftFailure::Panic(panic_message(&*panic))))
+    }
+
+    /// Whether it has stopped.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.0.is_finished()
+    }
+}
+
+/// Starts a replica on a thread of its own. Blocks while it restores its snapshot.
+///
+/// # Errors
+/// When the store is empty, damaged or another replica's, or a thread can't be started.
+pub fn start<S: StateMachine, D: Store>(
+    config: RaftConfig,
+    store: Arc<D>,
+    machine: S,
+    transport: Arc<dyn Transport>,
+) -> Result<(RaftHandle<S::Output>, RaftThread), RaftFailure> {
+    let core = RaftCore::new(config.clone(), store.clone(), machine)?;
+    let (requests, request_queue) = mpsc::channel(REQUEST_QUEUE);
+    let (peers, peer_queue) = mpsc::channel(PEER_QUEUE);
+    let (events, event_queue) = mpsc::unbounded_channel();
+    let (status_sender, status) = watch::channel(core.status());
+    let (work, writer) = writer::spawn(store.clone(), events.clone())?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+
+    let inbox = SnapshotInbox::new(store.clone());
+    let handle = RaftHandle {
+        requests,
+        peers,
+        status,
+        chunks: Arc::new(move |from, chunk| inbox.accept(from, chunk)),
+        max_command_bytes: config.max_command_bytes,
+    };
+    let mut driver = Driver {
+        core,
+        store,
+        transport,
+        work,
+        events,
+        status: status_sender,
+        handed_out: 0,
+        persisted: 0,
+        transfers: 0,
+        config,
+    };
+    let queues = Queues { requests: request_queue, peers: peer_queue, events: event_queue };
+    let thread = Builder::new().name("raft".to_owned()).spawn(move || {
+        let ran = catch_unwind(AssertUnwindSafe(|| runtime.block_on(driver.run(queues))));
+        let result = ran.unwrap_or_else(|panic| Err(RaftFailure::Panic(panic_message(&*panic))));
+        driver.finish(&result);
+        drop(driver);
+        // A writer that panicked has reported nothing; the failure shows as a log that is not written.
+        let _ = writer.join();
+        result
+    })?;
+    Ok((handle, RaftThread(thread)))
+}
+
+struct Queues<T> {
+    requests: mpsc::Receiver<Request<T>>,
+    peers: mpsc::Receiver<PeerInput>,
+    events: mpsc::UnboundedReceiver<Event>,
+}
+
+struct Driver<S: StateMachine, D: Store> {
+    core: RaftCore<S, D>,
+    config: RaftConfig,
+    store: Arc<D>,
+    transport: Arc<dyn Transport>,
+    work: Sender<Work>,
+    events: UnboundedSender<Event>,
+    status: watch::Sender<RaftStatus>,
+    handed_out: u64,
+    persisted: u64,
+    transfers: u64,
+}
+
+enum Input<T> {
+    Tick,
+    Event(Event),
+    Peer(PeerInput),
+    Request(Option<Request<T>>),
+}
+
+impl<S: StateMachine, D: Store> Driver<S, D> {
+    async fn run(&mut self, mut queues: Queues<S::Output>) -> Result<(), RaftFailure> {
+        let mut ticks = tokio::time::interval(self.config.tick);
+        // After a pause (a stopped process, a suspended machine) the messages that wait must be seen
+        // before time is thought to have passed.
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        self.carry_out()?;
+        loop {
+            let accepts = self.handed_out - self.persisted < MAX_WRITES;
+            let input = tokio::select! {
+                _ = ticks.tick() => Input::Tick,
+                Some(event) = queues.events.recv() => Input::Event(event),
+                Some(peer) = queues.peers.recv() => Input::Peer(peer),
+                request = queues.requests.recv(), if accepts => Input::Request(request),
+            };
+            let more = match input {
+                Input::Tick => {
+                    self.core.tick();
+                    None
+                }
+                Input::Event(event) => {
+                    self.event(event)?;
+                    None
+                }
+                Input::Peer(peer) => {
+                    self.peer(peer);
+                    None
+                }
+                Input::Request(None | Some(Request::Shutdown)) => return Ok(()),
+                Input::Request(request) => request,
+            };
+            while let Ok(event) = queues.events.try_recv() {
+                self.event(event)?;
+            }
+            for _ in 0..PEERS_A_ROUND {
+                let Ok(peer) = queues.peers.try_recv() else { break };
+                self.peer(peer);
+            }
+            if accepts && !self.requests(more, &mut queues.requests) {
+                return Ok(());
+            }
+            self.carry_out()?;
+        }
+    }
+
+    /// Takes what waits in the request queue, proposals together; false when asked to stop.
+    fn requests(
+        &mut self,
+        first: Option<Request<S::Output>>,
+        queue: &mut mpsc::Receiver<Request<S::Output>>,
+    ) -> bool {
+        let (mut commands, mut bytes) = (Vec::new(), 0);
+        let mut next = first.or_else(|| queue.try_recv().ok());
+        let mut goes_on = true;
+        while let Some(request) = next {
+            match request {
+                Request::Propose(proposal) => {
+                    bytes += proposal.command.len();
+                    commands.push((proposal.command, proposal.reply));
+                }
+                Request::Read(reply) => self.core.read(reply),
+                Request::Change(request, reply) => self.core.change(request, reply),
+                Request::Transfer(to, reply) => self.core.transfer_leader(to, reply),
+                Request::Shutdown => {
+                    goes_on = false;
+                    break;
+                }
+            }
+            if bytes >= self.config.max_batch_bytes || commands.len() >= REQUEST_QUEUE {
+                break;
+            }
+            next = queue.try_recv().ok();
+        }
+        self.core.propose(commands);
+        goes_on
+    }
+
+    fn event(&mut self, event: Event) -> Result<(), RaftFailure> {
+        match event {
+            Event::Persisted(id) => {
+                self.persisted = id;
+                self.core.persisted(id)?;
+            }
+            Event::WriteFailed(error) => return Err(RaftFailure::Write(error)),
+            Event::SnapshotBuilt(result) => self.core.snapshot_built(result),
+            Event::SnapshotSent { peer, arrived } => self.core.report_snapshot(peer, arrived),
+        }
+        Ok(())
+    }
+
+    fn peer(&mut self, input: PeerInput) {
+        let stepped = match input {
+            PeerInput::Message(message) => self.core.step(message),
+            PeerInput::Snapshot(snapshot) => self.core.step_snapshot(snapshot),
+            PeerInput::Unreachable(peer) => {
+                self.core.report_unreachable(peer);
+                Ok(())
+            }
+        };
+        match stepped {
+            Ok(()) => {}
+            Err(error @ StepError::LogLost { .. }) => tracing::error!(%error, "refused the leader's message"),
+            Err(error) => tracing::warn!(%error, "refused a peer's message"),
+        }
+    }
+
+    fn carry_out(&mut self) -> Result<(), RaftFailure> {
+        let effects = self.core.poll()?;
+        self.send(&effects);
+        for snapshot in effects.snapshots {
+            self.send_snapshot(snapshot);
+        }
+        for write in effects.writes {
+            self.handed_out = write.id;
+            // The writer is only gone after it has reported why.
+            let _ = self.work.send(Work::Write(write));
+        }
+        for slot in effects.discard {
+            let _ = self.work.send(Work::Discard(slot));
+        }
+        if let Some(job) = effects.job {
+            self.build_snapshot(job)?;
+        }
+        let status = self.core.status();
+        self.status.send_if_modified(|shown| {
+            let changed = *shown != status;
+            *shown = status;
+            changed
+        });
+        Ok(())
+    }
+
+    fn send(&mut self, effects: &Effects) {
+        let mut by_peer: HashMap<u64, Vec<Bytes>> = HashMap::new();
+        for message in &effects.messages {
+            by_peer.entry(message.to).or_default().push(message::encode(message).into());
+        }
+        for (peer, messages) in by_peer {
+            if self.transport.send(peer, messages).is_err() {
+                self.core.report_unreachable(peer);
+            }
+        }
+    }
+
+    fn send_snapshot(&mut self, snapshot: SendSnapshot) {
+        let peer = snapshot.head.to;
+        let source = match self.store.open_snapshot(snapshot.record.slot) {
+            Ok(source) => source,
+            Err(error) => {
+                tracing::error!(%error, peer, "can't read the snapshot to send");
+                self.core.report_snapshot(peer, false);
+                return;
+            }
+        };
+        self.transfers += 1;
+        let events = self.events.clone();
+        let report = Box::new(move |arrived| {
+            // A replica that has stopped doesn't care.
+            let _ = events.send(Event::SnapshotSent { peer, arrived });
+        });
+        let SendSnapshot { head, record } = snapshot;
+        self.transport.send_snapshot(OutgoingSnapshot::new(head, record, source, self.transfers, report));
+    }
+
+    fn build_snapshot(&self, job: SnapshotJob) -> Result<(), RaftFailure> {
+        let (store, events) = (self.store.clone(), self.events.clone());
+        Builder::new().name("raft-snapshot".to_owned()).spawn(move || {
+            // A replica that has stopped doesn't care.
+            let _ = events.send(Event::SnapshotBuilt(job.run(&*store)));
+        })?;
+        Ok(())
+    }
+
+    /// Shows why the replica has stopped.
+    fn finish(&self, result: &Result<(), RaftFailure>) {
+        let Err(failure) = result else { return };
+        tracing::error!(error = %failure, "this controller's replica has stopped");
+        self.status.send_modify(|status| {
+            *status = RaftStatus {
+                role: super::status::Role::Follower,
+                leading: false,
+                leader: None,
+                failed: Some(failure.to_string().into()),
+                ..std::mem::take(status)
+            };
+        });
+    }
+}
+
+fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "unknown".to_owned())
+}

@@ -1,0 +1,53 @@
+//! Handing leadership over.
+
+use ::raft::StateRole;
+
+use super::RaftCore;
+use crate::raft::reply::{Reply, TransferError};
+use crate::raft::state_machine::StateMachine;
+use crate::raft::storage::Store;
+
+struct UnderWay {
+    to: u64,
+    deadline: u64,
+    reply: Reply<Result<(), TransferError>>,
+}
+
+/// The hand-over that is under way, if one is.
+#[derive(Default)]
+pub(super) struct Transfer(Option<UnderWay>);
+
+impl Transfer {
+    /// A leader was seen, or lost (0).
+    pub(super) fn leader_changed(&mut self, leader: u64) {
+        if let Some(done) = self.0.take_if(|transfer| transfer.to == leader) {
+            (done.reply)(Ok(()));
+        }
+    }
+
+    pub(super) fn expire(&mut self, now: u64) {
+        if let Some(late) = self.0.take_if(|transfer| transfer.deadline <= now) {
+            (late.reply)(Err(TransferError::TimedOut(late.to)));
+        }
+    }
+}
+
+impl<S: StateMachine, D: Store> RaftCore<S, D> {
+    /// Hands leadership to the voter `to`; it is answered once `to` leads.
+    pub fn transfer_leader(&mut self, to: u64, reply: Reply<Result<(), TransferError>>) {
+        if self.raw.raft.state != StateRole::Leader {
+            reply(Err(TransferError::NotLeader { leader: self.leader() }));
+        } else if !self.members.voters.contains(&to) {
+            reply(Err(TransferError::NotVoter(to)));
+        } else if to == self.config.id {
+            reply(Ok(()));
+        } else {
+            self.raw.transfer_leader(to);
+            // raft itself gives up after an election timeout; the new leader has to be heard, too.
+            let deadline = self.now + 2 * self.config.election_ticks as u64;
+            if let Some(before) = self.transfer.0.replace(UnderWay { to, deadline, reply }) {
+                (before.reply)(Err(TransferError::TimedOut(before.to)));
+            }
+        }
+    }
+}

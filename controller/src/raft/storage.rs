@@ -1,0 +1,231 @@
+//! What a replica keeps on disk, behind the small trait that real and simulated disks implement.
+//!
+//! The core never writes: it hands out [`Batch`]es, and whoever hosts it makes them durable in order
+//! and says so. Reads are for what memory no longer holds.
+
+mod codec;
+mod redb_load;
+mod redb_store;
+mod terms;
+mod view;
+
+use ::raft::eraftpb::{ConfState, Entry, HardState};
+
+pub use codec::{EncodedEntry, encode_entry};
+pub use redb_store::LogStore;
+pub(super) use terms::TermRuns;
+pub(super) use view::LogView;
+
+/// The bytes of a snapshot that one chunk holds, on disk and on the wire.
+pub const CHUNK_BYTES: usize = 256 << 10;
+
+/// A snapshot's place in the log, and where its bytes are kept.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct SnapshotRecord {
+    /// The store's name for the chunks.
+    pub slot: u64,
+    /// The last index that the snapshot covers.
+    pub index: u64,
+    /// The term of that index.
+    pub term: u64,
+    /// The members at that index.
+    pub conf_state: ConfState,
+    /// How many chunks there are.
+    pub chunks: u32,
+    /// How many bytes they hold together.
+    pub bytes: u64,
+}
+
+/// A position in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Position {
+    /// The index.
+    pub index: u64,
+    /// The term of the entry there.
+    pub term: u64,
+}
+
+/// One step of the log, to be made durable as a whole or not at all.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Batch {
+    /// The hard state after this step.
+    pub hard_state: HardState,
+    /// A snapshot that replaces the one before, whose chunks can go.
+    pub snapshot: Option<SnapshotRecord>,
+    /// Drop the log up to here, this position included.
+    pub compact: Option<Position>,
+    /// Drop everything that the log holds, before appending; the log begins after `compact`.
+    pub reset: bool,
+    /// Entries to append; whatever the log holds from the first one's index on is dropped.
+    pub entries: Vec<EncodedEntry>,
+}
+
+/// What a store holds when a replica starts.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Loaded {
+    /// The replica that the store belongs to.
+    pub id: u64,
+    /// How many times the store was opened for running, this time included.
+    pub incarnation: u64,
+    /// Term, vote and commit index.
+    pub hard_state: HardState,
+    /// The newest snapshot.
+    pub snapshot: Option<SnapshotRecord>,
+    /// The position before the log's first entry.
+    pub compacted: Position,
+    /// Where each term of the log begins, as (first index, term).
+    pub terms: Vec<(u64, u64)>,
+    /// The last index in the log.
+    pub last_index: u64,
+    /// The log's newest entries, without a gap up to `last_index`.
+    pub tail: Vec<Entry>,
+}
+
+/// What can go wrong with a store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The file can't be read or written.
+    #[error("can't use the raft log {path}: {source}")]
+    Io {
+        /// The file.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The database reports a failure.
+    #[error("the raft log failed: {0}")]
+    Database(#[source] Box<redb::Error>),
+    /// Another process has it open.
+    #[error("the raft log {0} is in use by another process; stop that controller first")]
+    InUse(String),
+    /// Its contents are damaged.
+    #[error(
+        "the raft log is corrupted ({0}); don't start from it: move the data directory away, remove this \
+         controller with `wharf controller rm` at another, and join it again (a sole controller is restored \
+         from a backup)"
+    )]
+    Corrupted(String),
+    /// Written by another version.
+    #[error("the raft log has format {found}, this version knows {known}; start the version that wrote it")]
+    Format {
+        /// The format in the file.
+        found: u64,
+        /// The format that this version writes.
+        known: u64,
+    },
+    /// It belongs to no replica yet.
+    #[error("the raft log is empty; bootstrap a cluster or join one first")]
+    Empty,
+    /// It belongs to a replica already.
+    #[error("the raft log already belongs to controller {0}; use an empty data directory")]
+    NotEmpty(u64),
+    /// The requested part is not there any more.
+    #[error("the raft log no longer holds {0}")]
+    Missing(String),
+}
+
+/// A durable log.
+///
+/// Methods may be called from several threads. Batches are persisted by one caller, in order.
+pub trait Store: Send + Sync + 'static {
+    /// Makes an empty store the store of replica `id`, starting from `batch`; durable when it returns.
+    ///
+    /// # Errors
+    /// When it belongs to a replica already, or can't be written.
+    fn found(&self, id: u64, batch: &Batch) -> Result<(), StoreError>;
+
+    /// Reads what a replica needs to start, checks every entry, and counts the start, durably.
+    /// About `cache_bytes` of the newest entries come along.
+    ///
+    /// # Errors
+    /// When the store is empty, damaged, or can't be read.
+    fn load(&self, cache_bytes: usize) -> Result<Loaded, StoreError>;
+
+    /// Makes batches durable, in order, all of them or none: one transaction, one fsync.
+    ///
+    /// # Errors
+    /// When it can't: nothing may be assumed about the batches then, and the replica has to stop.
+    fn persist(&self, batches: &[Batch]) -> Result<(), StoreError>;
+
+    /// Entries from `low` up to but not including `high`, at least one, then as many as fit into
+    /// `max_bytes`.
+    ///
+    /// # Errors
+    /// When they can't be read or are damaged.
+    fn entries(&self, low: u64, high: u64, max_bytes: u64) -> Result<Vec<Entry>, StoreError>;
+
+    /// A name for a snapshot about to be written. Not kept unless a persisted batch refers to it.
+    fn new_slot(&self) -> u64;
+
+    /// Writes one chunk of a snapshot. It need not be durable before a batch that refers to it is.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    fn put_chunk(&self, slot: u64, sequence: u32, data: &[u8]) -> Result<(), StoreError>;
+
+    /// Opens a snapshot for reading. It stays readable through the returned source even when a newer
+    /// one replaces it.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    fn open_snapshot(&self, slot: u64) -> Result<Box<dyn SnapshotSource>, StoreError>;
+
+    /// Drops the chunks of a snapshot that no batch refers to.
+    ///
+    /// # Errors
+    /// When the store can't be written.
+    fn discard(&self, slot: u64) -> Result<(), StoreError>;
+}
+
+/// A snapshot's chunks.
+pub trait SnapshotSource: Send {
+    /// The chunk with this number.
+    ///
+    /// # Errors
+    /// When it isn't there, is damaged, or can't be read.
+    fn chunk(&self, sequence: u32) -> Result<Vec<u8>, StoreError>;
+}
+
+/// Reads a whole snapshot.
+///
+/// # Errors
+/// When a chunk is missing or damaged, or the length is not the recorded one.
+pub fn read_snapshot(store: &dyn Store, record: &SnapshotRecord) -> Result<Vec<u8>, StoreError> {
+    let source = store.open_snapshot(record.slot)?;
+    let mut bytes = Vec::new();
+    for sequence in 0..record.chunks {
+        bytes.extend_from_slice(&source.chunk(sequence)?);
+    }
+    if bytes.len() as u64 != record.bytes {
+        return Err(StoreError::Corrupted(format!(
+            "the snapshot at index {} has {} bytes instead of {}",
+            record.index,
+            bytes.len(),
+            record.bytes
+        )));
+    }
+    Ok(bytes)
+}
+
+/// Writes an encoded snapshot's bytes as chunks into a new slot and describes it.
+///
+/// # Errors
+/// When a chunk can't be written; the slot is discarded then.
+pub fn write_snapshot(
+    store: &dyn Store,
+    at: Position,
+    conf_state: ConfState,
+    bytes: &[u8],
+) -> Result<SnapshotRecord, StoreError> {
+    let slot = store.new_slot();
+    let mut chunks = 0;
+    for chunk in bytes.chunks(CHUNK_BYTES) {
+        if let Err(error) = store.put_chunk(slot, chunks, chunk) {
+            // What is left of the slot goes at the next start, if not now.
+            let _ = store.discard(slot);
+            return Err(error);
+        }
+        chunks += 1;
+    }
+    Ok(SnapshotRecord { slot, index: at.index, term: at.term, conf_state, chunks, bytes: bytes.len() as u64 })
+}
