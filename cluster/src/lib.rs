@@ -10,6 +10,7 @@
 //! * [`feasibility`]: may this task run on that node; asked by the scheduler and again when a placement is applied
 //! * [`scheduler`]: where tasks go, and why the rest can't
 //! * [`orchestrator`]: which tasks there should be (replicas, global services, jobs, restarts, rollouts, reaping)
+//! * [`preview`]: what applying a stack would do
 
 pub mod command;
 pub mod event;
@@ -17,5 +18,6 @@ pub mod feasibility;
 pub mod ids;
 pub mod model;
 pub mod orchestrator;
+pub mod preview;
 pub mod scheduler;
 pub mod state;

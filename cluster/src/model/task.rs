@@ -70,8 +70,11 @@ pub struct TaskStatus {
     pub message: Arc<str>,
     /// How its container ended.
     pub exit: Option<Exit>,
-    /// When its container was started.
+    /// When its container was started, by the agent's clock.
     pub started: Option<Timestamp>,
+    /// When it first was `running`, by the controllers' clock; an update's `monitor` counts from here.
+    #[serde(default)]
+    pub running: Option<Timestamp>,
     /// Process id of the container on its node.
     pub pid: Option<u32>,
     /// Host ports that it got: (published, target).

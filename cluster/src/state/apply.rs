@@ -110,6 +110,7 @@ pub fn apply(state: &mut State, event: &Event) {
                 message: "".into(),
                 exit: None,
                 started: None,
+                running: None,
                 pid: None,
                 ports: Vec::new(),
             };
@@ -150,6 +151,9 @@ pub fn apply(state: &mut State, event: &Event) {
                 task.desired = *desired;
                 if *desired > DesiredState::Running {
                     state.unplaced.remove(id);
+                    if let Some(load) = task.node.and_then(|node| state.loads.get_mut(&node)) {
+                        load.stop(*id, task.service);
+                    }
                 }
             }
         }
@@ -276,6 +280,9 @@ fn report_task(state: &mut State, report: &TaskReport) {
     let status = &mut task.status;
     if status.started.is_none() && matches!(report.state, TaskState::Starting | TaskState::Running) {
         status.started = Some(report.at);
+    }
+    if status.running.is_none() && report.state == TaskState::Running {
+        status.running = Some(now);
     }
     status.state = report.state;
     status.since = now;

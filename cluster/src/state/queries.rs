@@ -66,6 +66,12 @@ impl State {
         self.loads.get(&node).cloned().unwrap_or_default()
     }
 
+    /// What a node carries; `None` if that is nothing.
+    #[must_use]
+    pub fn load_of(&self, node: NodeId) -> Option<&NodeLoad> {
+        self.loads.get(&node)
+    }
+
     /// What each node with live tasks carries, by node.
     pub fn loads(&self) -> impl Iterator<Item = (NodeId, &NodeLoad)> {
         self.loads.iter().map(|(node, load)| (*node, load))

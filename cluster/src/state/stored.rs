@@ -3,7 +3,7 @@
 use super::{History, NodeLoad, Requests, State};
 use crate::{
     ids::Timestamp,
-    model::{ClusterInfo, Controller, JoinRole, Node, Service, Stack, Task, Token},
+    model::{ClusterInfo, Controller, DesiredState, JoinRole, Node, Service, Stack, Task, Token},
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -77,6 +77,9 @@ impl From<Stored> for State {
             {
                 let load: &mut NodeLoad = state.loads.entry(node).or_default();
                 load.add(task.id, task.service, &template);
+                if task.desired > DesiredState::Running {
+                    load.stop(task.id, task.service);
+                }
             }
             state.tasks.insert(task.id, task);
         }
