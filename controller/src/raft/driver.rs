@@ -146,13 +146,6 @@ struct Driver<S: StateMachine, D: Store> {
     transfers: u64,
 }
 
-enum Input<T> {
-    Tick,
-    Event(Event),
-    Peer(PeerInput),
-    Request(Option<Request<T>>),
-}
-
 impl<S: StateMachine, D: Store> Driver<S, D> {
     async fn run(&mut self, mut queues: Queues<S::Output>) -> Result<(), RaftFailure> {
         let mut ticks = tokio::time::interval(self.config.tick);
@@ -162,28 +155,16 @@ impl<S: StateMachine, D: Store> Driver<S, D> {
         self.carry_out()?;
         loop {
             let accepts = self.handed_out - self.persisted < MAX_WRITES;
-            let input = tokio::select! {
-                _ = ticks.tick() => Input::Tick,
-                Some(event) = queues.events.recv() => Input::Event(event),
-                Some(peer) = queues.peers.recv() => Input::Peer(peer),
-                request = queues.requests.recv(), if accepts => Input::Request(request),
-            };
-            let more = match input {
-                Input::Tick => {
-                    self.core.tick();
-                    None
-                }
-                Input::Event(event) => {
-                    self.event(event)?;
-                    None
-                }
-                Input::Peer(peer) => {
-                    self.peer(peer);
-                    None
-                }
-                Input::Request(None | Some(Request::Shutdown)) => return Ok(()),
-                Input::Request(request) => request,
-            };
+            let mut first = None;
+            tokio::select! {
+                _ = ticks.tick() => self.core.tick(),
+                Some(event) = queues.events.recv() => self.event(event)?,
+                Some(peer) = queues.peers.recv() => self.peer(peer),
+                request = queues.requests.recv(), if accepts => match request {
+                    None => return Ok(()),
+                    some => first = some,
+                },
+            }
             while let Ok(event) = queues.events.try_recv() {
                 self.event(event)?;
             }
@@ -191,7 +172,7 @@ impl<S: StateMachine, D: Store> Driver<S, D> {
                 let Ok(peer) = queues.peers.try_recv() else { break };
                 self.peer(peer);
             }
-            if accepts && !self.requests(more, &mut queues.requests) {
+            if accepts && !self.requests(first, &mut queues.requests) {
                 return Ok(());
             }
             self.carry_out()?;

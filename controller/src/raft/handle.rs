@@ -203,7 +203,8 @@ impl<T: Send + 'static> RaftHandle<T> {
         answer.await.unwrap_or(Err(TransferError::Stopped))
     }
 
-    /// Asks the replica to stop; returns when it has.
+    /// Asks the replica to stop; returns when it takes no more requests. What it has under way on
+    /// disk is done once [`RaftThread::join`](super::RaftThread::join) returns.
     pub async fn shutdown(&self) {
         // An error means that it has stopped already.
         let _ = self.requests.send(Request::Shutdown).await;

@@ -18,7 +18,7 @@ pub mod storage;
 mod transport;
 mod writer;
 
-pub use ::raft::eraftpb::{ConfState, Message, MessageType};
+pub use ::raft::eraftpb::{ConfState, Entry, HardState, Message, MessageType};
 
 pub use bootstrap::{bootstrap, join};
 pub use config::{RaftConfig, SnapshotPolicy};

@@ -11,7 +11,7 @@ mod view;
 
 use ::raft::eraftpb::{ConfState, Entry, HardState};
 
-pub use codec::{EncodedEntry, encode_entry};
+pub use codec::{EncodedEntry, decode_entry, encode_entry};
 pub use redb_store::LogStore;
 pub(super) use terms::TermRuns;
 pub(super) use view::LogView;

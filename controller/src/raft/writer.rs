@@ -11,6 +11,7 @@ use super::node::Write;
 use super::storage::{Store, StoreError};
 
 /// Work for the writer.
+#[allow(clippy::large_enum_variant)] // nearly all of it is writes
 pub(super) enum Work {
     /// A step of the log.
     Write(Write),

@@ -74,7 +74,7 @@ impl<S: StateMachine, D: Store> RaftCore<S, D> {
             }
             let Some(entry) = self.queue.entries.pop_front() else { break };
             self.snapshots.count(&entry);
-            self.apply(entry)?;
+            self.apply(&entry)?;
             self.applied = index;
         }
         if self.raw.raft.raft_log.applied < self.applied {
@@ -83,7 +83,7 @@ impl<S: StateMachine, D: Store> RaftCore<S, D> {
         Ok(())
     }
 
-    fn apply(&mut self, entry: Entry) -> Result<(), CoreError> {
+    fn apply(&mut self, entry: &Entry) -> Result<(), CoreError> {
         let (index, term) = (entry.index, entry.term);
         let waiter = self.proposals.take(index, term);
         match entry.get_entry_type() {
@@ -103,7 +103,7 @@ impl<S: StateMachine, D: Store> RaftCore<S, D> {
             }
             EntryType::EntryConfChange | EntryType::EntryConfChangeV2 => {}
         }
-        let result = self.apply_change(index, &decode_change(&entry)?);
+        let result = self.apply_change(index, &decode_change(entry)?);
         if let Some(Waiter::Change(reply)) = waiter {
             self.queue.answer_later(Answer::Change(reply, result));
         }

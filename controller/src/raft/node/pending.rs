@@ -57,7 +57,10 @@ impl PendingWrites {
 
     /// Takes the oldest write out if it is covered by `id`.
     pub(super) fn finish(&mut self, id: u64) -> Option<PendingWrite> {
-        let write = self.queue.pop_front_if(|write| write.id <= id)?;
+        if self.queue.front()?.id > id {
+            return None;
+        }
+        let write = self.queue.pop_front()?;
         self.durable_commit = self.durable_commit.max(write.commit);
         Some(write)
     }

@@ -51,7 +51,8 @@ impl<T> Proposals<T> {
     pub(super) fn register(&mut self, index: u64, term: u64, waiter: Waiter<T>) {
         // An entry of an earlier term that was at this place is gone from this log, but may live on
         // in another and still be committed by its holder.
-        while let Some(displaced) = self.waiting.pop_back_if(|last| last.index >= index) {
+        let kept = self.waiting.partition_point(|waiting| waiting.index < index);
+        for displaced in self.waiting.drain(kept..) {
             displaced.waiter.fail(ProposeError::Unknown);
         }
         self.waiting.push_back(Waiting { index, term, deadline: None, waiter });
@@ -60,19 +61,23 @@ impl<T> Proposals<T> {
     /// The waiter of an entry that is being applied. Whoever waited for another entry at its place
     /// learns that it will never be.
     pub(super) fn take(&mut self, index: u64, term: u64) -> Option<Waiter<T>> {
-        while let Some(first) = self.waiting.pop_front_if(|first| first.index <= index) {
-            if first.index == index && first.term == term {
-                return Some(first.waiter);
+        let passed = self.waiting.partition_point(|waiting| waiting.index <= index);
+        let mut taken = None;
+        for waiting in self.waiting.drain(..passed) {
+            if waiting.index == index && waiting.term == term {
+                taken = Some(waiting.waiter);
+            } else {
+                waiting.waiter.fail(ProposeError::Superseded);
             }
-            first.waiter.fail(ProposeError::Superseded);
         }
-        None
+        taken
     }
 
     /// Entries up to `index` were applied elsewhere and came here inside a snapshot.
     pub(super) fn skipped_to(&mut self, index: u64) {
-        while let Some(first) = self.waiting.pop_front_if(|first| first.index <= index) {
-            first.waiter.fail(ProposeError::Unknown);
+        let passed = self.waiting.partition_point(|waiting| waiting.index <= index);
+        for skipped in self.waiting.drain(..passed) {
+            skipped.waiter.fail(ProposeError::Unknown);
         }
     }
 

@@ -7,6 +7,9 @@ use ::raft::{RawNode, StateRole};
 use crate::raft::reply::{ReadError, Reply};
 use crate::raft::storage::{LogView, Store};
 
+/// Readers that may wait for the next round.
+const MAX_WAITING: usize = 1 << 16;
+
 struct Reader {
     deadline: u64,
     reply: Reply<Result<u64, ReadError>>,
@@ -47,6 +50,10 @@ impl Reads {
     }
 
     pub(super) fn request(&mut self, now: u64, reply: Reply<Result<u64, ReadError>>) {
+        if self.waiting.len() >= MAX_WAITING {
+            reply(Err(ReadError::Overloaded));
+            return;
+        }
         self.waiting.push(Reader { deadline: now + self.patience, reply });
     }
 
@@ -94,10 +101,9 @@ impl Reads {
     /// Answers everybody who waits for an index that is applied by now.
     pub(super) fn release(&mut self, applied: u64) {
         // Confirmed indexes can't go back: each was the highest committed when its round started.
-        while let Some((_, readers)) = self.confirmed.pop_front_if(|(index, _)| *index <= applied) {
-            for reader in readers {
-                (reader.reply)(Ok(applied));
-            }
+        let done = self.confirmed.partition_point(|(index, _)| *index <= applied);
+        for reader in self.confirmed.drain(..done).flat_map(|(_, readers)| readers) {
+            (reader.reply)(Ok(applied));
         }
     }
 
