@@ -5,7 +5,7 @@ use crate::{
     model::{Comparison, Constraint, ConstraintKey, Node, NodeState, Protocol, Slot, TaskTemplate},
     state::NodeLoad,
 };
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 /// Why a node can't take a task. Filters are asked in this order; the first that refuses is the reason.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -134,16 +134,19 @@ pub fn fits(candidate: Candidate<'_>, node: &Node) -> Result<(), Reason> {
 
 /// What `key` is on `node`; empty when it isn't there.
 #[must_use]
-pub fn value_of(key: &ConstraintKey, node: &Node) -> String {
-    match key {
-        ConstraintKey::Id => node.id.to_string(),
-        ConstraintKey::Hostname => node.description.hostname.clone(),
-        ConstraintKey::Os => node.description.platform.os.clone(),
-        ConstraintKey::Architecture => node.description.platform.architecture.clone(),
-        ConstraintKey::Role => "worker".to_owned(),
-        ConstraintKey::Label(name) => node.labels.get(name).cloned().unwrap_or_default(),
-        ConstraintKey::EngineLabel(name) => node.description.labels.get(name).cloned().unwrap_or_default(),
-    }
+pub fn value_of<'a>(key: &ConstraintKey, node: &'a Node) -> Cow<'a, str> {
+    let label = |labels: &'a std::collections::BTreeMap<String, String>, name: &str| {
+        labels.get(name).map_or("", String::as_str)
+    };
+    Cow::Borrowed(match key {
+        ConstraintKey::Id => return Cow::Owned(node.id.to_string()),
+        ConstraintKey::Hostname => &node.description.hostname,
+        ConstraintKey::Os => &node.description.platform.os,
+        ConstraintKey::Architecture => &node.description.platform.architecture,
+        ConstraintKey::Role => "worker",
+        ConstraintKey::Label(name) => label(&node.labels, name),
+        ConstraintKey::EngineLabel(name) => label(&node.description.labels, name),
+    })
 }
 
 fn holds(constraint: &Constraint, node: &Node) -> bool {

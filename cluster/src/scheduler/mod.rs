@@ -3,12 +3,27 @@
 //! [`schedule`] makes one decision for all tasks of the same service and template version: nodes are filtered once by
 //! [`crate::feasibility`], then tasks are dealt out, counting as it goes.
 
+mod explain;
+mod group;
+mod rank;
+mod spread;
+mod view;
+
 use crate::{
     command::Command,
     ids::{NodeId, ServiceId, TaskId},
-    state::State,
+    model::Task,
+    state::{NodeLoad, State},
 };
-use std::sync::Arc;
+use group::{Group, Outcome};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+use view::View;
+
+/// How many tasks one call places: what one log entry should hold.
+pub const BATCH: usize = 10_000;
 
 /// Where tasks go, and why the rest can't go anywhere.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -61,6 +76,32 @@ impl Decisions {
 /// Where the tasks go that want a node and have none.
 #[must_use]
 pub fn schedule(state: &State) -> Decisions {
-    let _ = state;
-    Decisions::default()
+    let mut groups: BTreeMap<(ServiceId, u64), Vec<&Task>> = BTreeMap::new();
+    for task in state.unplaced_tasks() {
+        groups.entry((task.service, task.template)).or_default().push(task);
+    }
+    let mut decisions = Decisions::default();
+    let mut cleared: BTreeSet<(ServiceId, u64)> = state
+        .services()
+        .flat_map(|service| service.unplaced.keys().map(|template| (service.id, *template)))
+        .filter(|key| !groups.contains_key(key))
+        .collect();
+    if !groups.is_empty() {
+        let empty = NodeLoad::default();
+        let mut view = View::new(state, &empty);
+        for ((id, version), tasks) in groups {
+            let Some(service) = state.service(id) else { continue };
+            let Some(template) = service.templates.get(&version) else { continue };
+            let group = Group { state, service, version, template: &template.spec, tasks };
+            match group.decide(&mut view, &mut decisions) {
+                Outcome::Placed if service.unplaced.contains_key(&version) => {
+                    cleared.insert((id, version));
+                }
+                Outcome::Placed | Outcome::Unplaced => {}
+                Outcome::Bounded => decisions.more = true,
+            }
+        }
+    }
+    decisions.cleared = cleared.into_iter().collect();
+    decisions
 }
