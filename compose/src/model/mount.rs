@@ -132,7 +132,7 @@ struct LongTmpfs {
     #[serde(skip_serializing_if = "Option::is_none")]
     size: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    mode: Option<u32>,
+    mode: Option<String>,
 }
 
 impl<'a> From<&'a Mount> for LongMount<'a> {
@@ -158,7 +158,10 @@ impl<'a> From<&'a Mount> for LongMount<'a> {
             }
             MountKind::Tmpfs { size, mode } => {
                 long.r#type = "tmpfs";
-                long.tmpfs = Some(LongTmpfs { size: size.map(|size| size.to_string()), mode: *mode });
+                long.tmpfs = Some(LongTmpfs {
+                    size: size.map(|size| size.to_string()),
+                    mode: mode.map(|mode| format!("0{mode:o}")),
+                });
             }
         }
         long
