@@ -51,6 +51,8 @@ pub struct HostFacts {
     pub cgroup_mode: CgroupMode,
     /// The controllers that can be used, by name, and where each is mounted.
     pub cgroup_mounts: Vec<CgroupMount>,
+    /// Swap can be limited together with memory.
+    pub swap_accounting: bool,
     /// The kernel can filter system calls.
     pub seccomp: bool,
     /// AppArmor is active.
@@ -89,6 +91,7 @@ impl HostFacts {
         let uname = nix::sys::utsname::uname()?;
         Ok(Self {
             cgroup_mode: cgroup_mode(&mounts),
+            swap_accounting: swap_accounting(&mounts),
             cgroup_mounts: mounts,
             seccomp: status.lines().any(|l| l.starts_with("Seccomp:")),
             apparmor: fs::read_to_string("/sys/module/apparmor/parameters/enabled")
@@ -177,6 +180,12 @@ fn v1_controllers(options: &str) -> Vec<String> {
         "rdma",
     ];
     options.split(',').filter(|o| KNOWN.contains(o)).map(str::to_owned).collect()
+}
+
+/// v1 can be booted without it; v2 always has it where there is a memory controller.
+fn swap_accounting(mounts: &[CgroupMount]) -> bool {
+    let memory = mounts.iter().find(|m| m.controllers.iter().any(|c| c == "memory"));
+    memory.is_some_and(|m| m.v2 || m.path.join("memory.memsw.limit_in_bytes").exists())
 }
 
 fn kernel_version(release: &str) -> (u32, u32) {

@@ -17,6 +17,10 @@
 //! Logs go to `<log_dir>/<id>/json.log` (and `.1`, `.2`, ... when rotated) and stay until removed.
 
 pub mod api;
+pub mod client;
 pub mod host;
+mod layout;
+pub mod runtimes;
+pub mod shim;
 pub mod signal;
 pub mod spec;

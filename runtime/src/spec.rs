@@ -1,10 +1,27 @@
 //! What a container is, as plain data: made by the agent from a task, an image and a network
-//! namespace, and turned into an OCI runtime spec by `oci_spec`.
+//! namespace, and turned into an OCI runtime spec by [`oci_spec`].
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+
+mod capabilities;
+mod check;
+mod error;
+mod mounts;
+mod oci;
+mod seccomp;
+mod seccomp_default;
+mod user;
+
+pub use capabilities::DEFAULT_CAPABILITIES;
+pub(crate) use check::valid_id;
+pub use error::SpecError;
+pub(crate) use mounts::special as special_mount;
+pub use oci::oci_spec;
+pub(crate) use user::make_dir_in_root;
+pub use user::{ResolvedUser, resolve_user};
 
 /// Everything that is needed to run one container. [`ContainerSpec::new`] gives Docker's defaults.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
