@@ -11,9 +11,9 @@ use rcgen::{
 use rustls_pki_types::CertificateDer;
 use time::OffsetDateTime;
 
-use crate::certificate::{CertificateError, first_in_pem, organization, parse};
+use crate::certificate::{CertificateError, Leaf, first_in_pem, organization, parse};
 use crate::keys::{KeyError, generate_key, random};
-use crate::names::SubjectName;
+use crate::names::{SubjectName, SubjectNameError};
 use crate::role::{Identity, IdentityError, Role, check_id};
 use crate::token::CaHash;
 
@@ -118,6 +118,17 @@ impl Authority {
         Ok(certificate.pem())
     }
 
+    /// Signs a certificate that says the same as an earlier one: whose it is, and its names.
+    pub fn reissue(
+        &self,
+        csr_pem: &str,
+        earlier: &Leaf,
+        now: SystemTime,
+        lifetime: Duration,
+    ) -> Result<String, AuthorityError> {
+        self.issue(csr_pem, &earlier.identity, &earlier.names, now, lifetime)
+    }
+
     /// The id of the cluster that this is the authority of.
     pub fn cluster(&self) -> &str {
         &self.cluster
@@ -163,6 +174,12 @@ fn read_request(csr_pem: &str) -> Result<CertificateSigningRequestParams, Author
 }
 
 fn alternative_names(role: Role, names: &[SubjectName]) -> Result<Vec<SanType>, AuthorityError> {
+    // A name need not come from its checked parser, and this is what keeps roles apart.
+    for name in names {
+        if let SubjectName::Dns(name) = name {
+            name.parse::<SubjectName>()?;
+        }
+    }
     let fixed = role.server_name().map(|name| SubjectName::Dns(name.to_owned()));
     fixed
         .iter()
@@ -198,6 +215,9 @@ pub enum AuthorityError {
     /// A cluster's or holder's id that can't stand in a certificate.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// A name that can't be given to the certificate's holder.
+    #[error(transparent)]
+    Name(#[from] SubjectNameError),
     /// The authority's certificate can't be read.
     #[error("the authority's certificate can't be used: {0}")]
     Certificate(#[from] CertificateError),

@@ -4,12 +4,16 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
-use x509_parser::prelude::{AttributeTypeAndValue, FromDer, X509Certificate};
+use x509_parser::prelude::{AttributeTypeAndValue, FromDer, GeneralName, X509Certificate};
 
+use crate::names::{SubjectName, SubjectNameError};
 use crate::role::{Identity, IdentityError};
 
 /// No certificate of ours is near this; more is not worth parsing.
 const MAX_CERTIFICATE: usize = 16 * 1024;
+
+/// The end of the year 9999, the last moment that X.509 can express.
+const LAST_SECOND: u64 = 253_402_300_799;
 
 /// What a part's certificate says. Reading it proves nothing: that the cluster's authority signed
 /// it is for TLS, or [`crate::Credentials::from_pem`], to check.
@@ -17,6 +21,8 @@ const MAX_CERTIFICATE: usize = 16 * 1024;
 pub struct Leaf {
     /// Whom it names.
     pub identity: Identity,
+    /// The names and addresses it is for, as a server's, besides its role's fixed one.
+    pub names: Vec<SubjectName>,
     /// From when it holds.
     pub not_before: SystemTime,
     /// Until when it holds.
@@ -33,6 +39,7 @@ impl Leaf {
         let id = only("common name (CN)", subject.iter_common_name())?;
         Ok(Self {
             identity: Identity::new(cluster, role.parse()?, id)?,
+            names: alternative_names(&x509)?,
             not_before: system_time(x509.validity().not_before.timestamp())?,
             not_after: system_time(x509.validity().not_after.timestamp())?,
         })
@@ -49,6 +56,33 @@ pub(crate) fn parse(der: &[u8]) -> Result<X509Certificate<'_>, CertificateError>
         Ok(_) => Err(CertificateError::Malformed { reason: "trailing bytes".to_owned() }),
         Err(error) => Err(CertificateError::Malformed { reason: error.to_string() }),
     }
+}
+
+fn alternative_names(x509: &X509Certificate<'_>) -> Result<Vec<SubjectName>, CertificateError> {
+    let malformed = |reason: &dyn ToString| CertificateError::Malformed { reason: reason.to_string() };
+    let Some(names) = x509.subject_alternative_name().map_err(|error| malformed(&error))? else {
+        return Ok(Vec::new());
+    };
+    let mut read = Vec::new();
+    for name in &names.value.general_names {
+        match name {
+            GeneralName::DNSName(name) => match name.parse() {
+                Ok(name) => read.push(name),
+                Err(SubjectNameError::Reserved { .. }) => {}
+                Err(error) => return Err(malformed(&error)),
+            },
+            GeneralName::IPAddress(octets) => {
+                let ip = match (<[u8; 4]>::try_from(*octets), <[u8; 16]>::try_from(*octets)) {
+                    (Ok(v4), _) => v4.into(),
+                    (_, Ok(v6)) => v6.into(),
+                    _ => return Err(malformed(&"an address of neither 4 nor 16 octets")),
+                };
+                read.push(SubjectName::Ip(ip));
+            }
+            _ => {}
+        }
+    }
+    Ok(read)
 }
 
 /// The first certificate of a PEM text.
@@ -82,12 +116,9 @@ fn system_time(seconds: i64) -> Result<SystemTime, CertificateError> {
 
 /// A moment as people and logs read it.
 pub(crate) fn moment(at: SystemTime) -> String {
-    // Formatting fails for years past 9999, which X.509 can't hold, but a caller's clock could.
-    let mut text = String::new();
-    match std::fmt::write(&mut text, format_args!("{}", humantime::format_rfc3339_seconds(at))) {
-        Ok(()) => text,
-        Err(_) => "a time out of range".to_owned(),
-    }
+    // Formatting panics before 1970 and fails after 9999.
+    let seconds = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs().min(LAST_SECOND);
+    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds)).to_string()
 }
 
 /// Why a certificate is not one of a Wharf cluster.

@@ -67,6 +67,11 @@ impl Credentials {
         &self.leaf.identity
     }
 
+    /// What the certificate says.
+    pub fn leaf(&self) -> &Leaf {
+        &self.leaf
+    }
+
     /// Until when the certificate holds.
     pub fn not_after(&self) -> SystemTime {
         self.leaf.not_after

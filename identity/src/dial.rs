@@ -8,12 +8,13 @@ use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint, Uri};
 
 use crate::certificate::moment;
 use crate::credentials::CredentialsCell;
 use crate::explain::{find, tls_reason};
+use crate::outgoing::ClientStream;
+use crate::pin::{PinError, pin_error};
 use crate::role::Role;
 use crate::tls::client_config;
 
@@ -68,7 +69,7 @@ impl Target {
         Self { address: address.into(), config, cell: None }
     }
 
-    async fn open(&self) -> Result<TlsStream<TcpStream>, DialError> {
+    async fn open(&self) -> Result<ClientStream, DialError> {
         let address = || self.address.to_string();
         if let Some(held) = self.cell.as_ref().map(CredentialsCell::get)
             && held.is_expired(SystemTime::now())
@@ -79,13 +80,19 @@ impl Target {
             .await
             .and_then(|tcp| tcp.set_nodelay(true).map(|()| tcp))
             .map_err(|error| DialError::Unreachable { address: address(), reason: error.to_string() })?;
-        TlsConnector::from(Arc::clone(&self.config)).connect(controller_name(), tcp).await.map_err(|error| {
-            let reason = find::<rustls::Error>(&error).map_or_else(|| error.to_string(), tls_reason);
-            match find::<rustls::Error>(&error) {
-                Some(_) => DialError::Tls { address: address(), reason },
-                None => DialError::Unreachable { address: address(), reason },
-            }
-        })
+        TlsConnector::from(Arc::clone(&self.config))
+            .connect(controller_name(), tcp)
+            .await
+            .map(|tls| ClientStream::new(tls, Arc::clone(&self.address)))
+            .map_err(|error| handshake_error(address(), &error))
+    }
+}
+
+fn handshake_error(address: String, error: &std::io::Error) -> DialError {
+    match find::<rustls::Error>(error) {
+        Some(tls) if pin_error(tls) == Some(PinError::OtherCluster) => DialError::OtherCluster { address },
+        Some(tls) => DialError::Tls { address, reason: tls_reason(tls) },
+        None => DialError::Unreachable { address, reason: error.to_string() },
     }
 }
 
@@ -98,9 +105,9 @@ fn connector(
     target: Target,
 ) -> impl tower::Service<
     Uri,
-    Response = TokioIo<TlsStream<TcpStream>>,
+    Response = TokioIo<ClientStream>,
     Error = DialError,
-    Future: Future<Output = Result<TokioIo<TlsStream<TcpStream>>, DialError>> + Send,
+    Future: Future<Output = Result<TokioIo<ClientStream>, DialError>> + Send,
 > + Send
 + 'static {
     tower::service_fn(move |_: Uri| {
@@ -155,6 +162,15 @@ pub enum DialError {
         address: String,
         /// Why.
         reason: String,
+    },
+    /// A controller, but of another cluster than a joiner's token names.
+    #[error(
+        "the controller at {address} is not of the cluster that this token is for; check the address, or \
+         take a token from that cluster with `wharf token show`"
+    )]
+    OtherCluster {
+        /// The address.
+        address: String,
     },
     /// Our own certificate holds no more.
     #[error("our own certificate expired at {since}; join again with a token")]

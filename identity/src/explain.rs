@@ -7,7 +7,8 @@ use rustls::{AlertDescription, CertificateError, Error};
 
 use crate::certificate::moment;
 use crate::dial::DialError;
-use crate::pin::PinError;
+use crate::outgoing::refusal;
+use crate::pin::pin_error;
 
 /// Finds a cause of type `E` in an error and everything below it.
 pub(crate) fn find<'a, E: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a E> {
@@ -31,11 +32,14 @@ pub(crate) fn find<'a, E: StdError + 'static>(error: &'a (dyn StdError + 'static
 /// With TLS 1.3 a server refuses a client's certificate only after the client takes the connection
 /// as made, so that the refusal turns up in a call's error.
 pub fn explain(error: &(dyn StdError + 'static)) -> Option<String> {
-    find::<DialError>(error).map(ToString::to_string).or_else(|| find::<Error>(error).map(tls_reason))
+    find::<DialError>(error).map(ToString::to_string).or_else(|| refusal(error))
 }
 
 /// A TLS error in words, about the other end.
 pub(crate) fn tls_reason(error: &Error) -> String {
+    if let Some(pin) = pin_error(error) {
+        return pin.to_string();
+    }
     match error {
         Error::InvalidCertificate(certificate) => certificate_reason(certificate),
         Error::AlertReceived(alert) => match alert {
@@ -77,10 +81,6 @@ fn certificate_reason(error: &CertificateError) -> String {
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             "its certificate is for another role".to_owned()
         }
-        CertificateError::Other(other) => match other.0.downcast_ref::<PinError>() {
-            Some(pin) => pin.to_string(),
-            None => other.to_string(),
-        },
         other => format!("its certificate is not valid ({other})"),
     }
 }

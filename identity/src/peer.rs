@@ -25,9 +25,9 @@ impl Peer {
         self.leaf.as_ref().map(|leaf| &leaf.identity)
     }
 
-    /// Until when its certificate holds.
-    pub fn not_after(&self) -> Option<SystemTime> {
-        self.leaf.as_ref().map(|leaf| leaf.not_after)
+    /// What its certificate says; `None` if it presented none.
+    pub fn leaf(&self) -> Option<&Leaf> {
+        self.leaf.as_ref()
     }
 
     /// Where it connects from.
@@ -88,7 +88,8 @@ mod tests {
         let now = SystemTime::now();
         let later = now + Duration::from_secs(60);
         let identity = Identity::new("c1", Role::Agent, "n1").unwrap();
-        let leaf = Leaf { identity, not_before: now, not_after: now + Duration::from_secs(30) };
+        let leaf =
+            Leaf { identity, names: Vec::new(), not_before: now, not_after: now + Duration::from_secs(30) };
 
         assert_eq!(check(Some(&leaf), &[Role::Agent], now).unwrap().id, "n1");
         let refused = check(Some(&leaf), &[Role::Admin, Role::Controller], now).unwrap_err();

@@ -82,6 +82,14 @@ fn refuse(error: PinError) -> Error {
     Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(error))))
 }
 
+/// The reason of a [`PinnedVerifier`], if that is what a TLS error is about.
+pub(crate) fn pin_error(error: &Error) -> Option<PinError> {
+    match error {
+        Error::InvalidCertificate(CertificateError::Other(other)) => other.0.downcast_ref().copied(),
+        _ => None,
+    }
+}
+
 /// Why a joiner does not trust whom it reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum PinError {
