@@ -4,14 +4,25 @@
 //! between calls: everything it needs is in the state, so that a new leader goes on where the old one stopped.
 
 mod agenda;
+mod context;
+mod draft;
+mod global;
+mod job;
+mod reaper;
+mod replicated;
+mod restart;
+mod rollout;
 
 pub use agenda::{Agenda, Scope};
 
 use crate::{
     command::Command,
-    ids::{ServiceId, Timestamp},
+    ids::{NodeId, ServiceId, Timestamp},
+    model::{Availability, DesiredState, Mode, NodeState, Service},
     state::State,
 };
+use context::Context;
+use draft::Draft;
 
 /// Bounds on what the orchestrators do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +71,55 @@ impl Plan {
 /// What should be done for the services in `scope`. Proposing a plan twice does no more than proposing it once.
 #[must_use]
 pub fn reconcile(state: &State, scope: &Scope, now: Timestamp, limits: &Limits) -> Plan {
-    let _ = (state, scope, now, limits);
-    Plan::default()
+    // The state's time is that of the newest command; a leader whose clock is behind it must not wait for itself.
+    let now = now.max(state.now());
+    let mut draft = Draft::new(limits.moves.saturating_sub(moved_lately(state, now, limits)));
+    let mut look = |service: &Service| {
+        draft.begin(limits);
+        service_tasks(&Context { state, service, now, limits }, &mut draft);
+    };
+    match scope {
+        Scope::All => state.services().for_each(|service| look(service)),
+        Scope::Services(ids) => ids.iter().filter_map(|id| state.service(*id)).for_each(|service| {
+            look(service);
+        }),
+    }
+    draft.finish()
+}
+
+fn service_tasks(context: &Context<'_>, draft: &mut Draft) {
+    if context.service.removing {
+        reaper::remove_service(context, draft);
+        return;
+    }
+    match context.service.spec.mode {
+        Mode::Replicated { replicas } => replicated::reconcile(context, replicas, draft),
+        Mode::Global => global::reconcile(context, draft),
+        Mode::ReplicatedJob { completions, concurrent } => {
+            job::replicated(context, completions, concurrent, draft);
+        }
+        Mode::GlobalJob => job::global(context, draft),
+    }
+    reaper::reap(context, draft);
+}
+
+/// How many tasks were made within the last interval because their slot's former task is on a node that was lost or
+/// drained.
+fn moved_lately(state: &State, now: Timestamp, limits: &Limits) -> usize {
+    let is_left = |node: NodeId| {
+        state.node(node).is_none_or(|node| {
+            node.status.state == NodeState::Down || node.availability == Availability::Drained
+        })
+    };
+    state
+        .tasks_newest_first()
+        .take_while(|task| now.since(task.created) < limits.move_interval)
+        .filter(|task| {
+            state.tasks_in(task.service, task.slot).any(|former| {
+                former.id < task.id
+                    && former.desired == DesiredState::Shutdown
+                    && former.node.is_some_and(is_left)
+            })
+        })
+        .count()
 }

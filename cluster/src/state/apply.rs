@@ -240,7 +240,7 @@ fn update_service(
                 NewRollout::Update => RolloutState::Updating,
                 NewRollout::Rollback => RolloutState::RollingBack,
             },
-            from: service.template,
+            from: last_good(service, template),
             to: template,
             started: now,
             since: now,
@@ -269,6 +269,19 @@ fn update_service(
         .filter(|(version, _)| templates.contains_key(*version))
         .map(|(version, reason)| (*version, reason.clone()))
         .collect();
+}
+
+/// The version to go back to from `to`: the one before, unless that was itself on its way and never came through.
+fn last_good(service: &Service, to: u64) -> u64 {
+    match &service.rollout {
+        Some(rollout)
+            if matches!(rollout.state, RolloutState::Updating | RolloutState::Paused)
+                && rollout.from != to =>
+        {
+            rollout.from
+        }
+        _ => service.template,
+    }
 }
 
 fn report_task(state: &mut State, report: &TaskReport) {

@@ -82,10 +82,10 @@ impl NodeLoad {
         self.reserved.nano_cpus = self.reserved.nano_cpus.saturating_sub(wanted.nano_cpus);
         self.reserved.memory = self.reserved.memory.saturating_sub(wanted.memory);
         for port in &template.container.ports {
-            if let Some(published) = port.published {
-                if self.ports.get(&(published, port.protocol)) == Some(&task) {
-                    self.ports.remove(&(published, port.protocol));
-                }
+            if let Some(published) = port.published
+                && self.ports.get(&(published, port.protocol)) == Some(&task)
+            {
+                self.ports.remove(&(published, port.protocol));
             }
         }
         let stopping = self.stopping.remove(&task).is_some();

@@ -120,6 +120,11 @@ impl State {
         self.tasks.values()
     }
 
+    /// The tasks, the youngest first.
+    pub fn tasks_newest_first(&self) -> impl Iterator<Item = &Arc<Task>> {
+        self.tasks.values().rev()
+    }
+
     /// How many tasks there are, ended ones included.
     #[must_use]
     pub fn task_count(&self) -> usize {

@@ -98,7 +98,9 @@ pub(super) fn scale(state: &State, replicas: &[(ServiceName, u32)]) -> Planned {
 pub(super) fn restart(state: &State, name: &ServiceName) -> Planned {
     let service = named(state, name)?;
     let mut spec = (*service.spec).clone();
-    spec.template.restarted += 1;
+    // Beyond every version that is known, so that the template is a new one also after an older one came back.
+    let last = service.templates.values().map(|template| template.spec.restarted).max().unwrap_or(0);
+    spec.template.restarted = last + 1;
     let template = version_of(service, &spec.template);
     let mut events = touched(state, [name.stack.clone()]);
     events.push(Event::ServiceUpdated {
