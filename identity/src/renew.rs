@@ -33,12 +33,12 @@ pub(crate) fn renewal_due(credentials: &Credentials) -> SystemTime {
     credentials.not_after() - lifetime / 3 - early
 }
 
-/// What to wait after so many failures in a row: doubling from a thousandth of the lifetime up to a
-/// twentieth, and from 1 s to 1 h.
+/// What to wait after so many failures in a row: from a thousandth of the lifetime (1 s to 1 min),
+/// doubling up to a twentieth (1 s to 1 h).
 fn retry_pause(lifetime: Duration, failures: u32) -> Duration {
-    let (shortest, longest) = (Duration::from_secs(1), Duration::from_secs(3600));
-    let first = (lifetime / 1000).clamp(shortest, longest);
-    let last = (lifetime / 20).clamp(shortest, longest);
+    let shortest = Duration::from_secs(1);
+    let first = (lifetime / 1000).clamp(shortest, Duration::from_secs(60));
+    let last = (lifetime / 20).clamp(shortest, Duration::from_secs(3600));
     first.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(last)
 }
 
@@ -133,4 +133,43 @@ pub enum RenewError {
     /// The controller's answer can't be used.
     #[error("the new certificate can't be used: {0}")]
     Answer(#[from] WrongAnswer),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Authority, Identity, Role};
+
+    #[test]
+    fn renewal_is_due_between_three_fifths_and_two_thirds_of_the_lifetime() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+        let authority = Authority::create("c1", now).unwrap();
+        let identity = Identity::new("c1", Role::Agent, "n1").unwrap();
+        let lifetime = Duration::from_secs(90 * 24 * 3600);
+        let mut due = Vec::new();
+        for _ in 0..8 {
+            let key = KeyAndRequest::generate().unwrap();
+            let cert = authority.issue(&key.csr_pem, &identity, &[], now, lifetime).unwrap();
+            let credentials =
+                Credentials::from_pem(authority.certificate_pem(), &cert, &key.key_pem).unwrap();
+            assert_eq!(credentials.lifetime(), lifetime);
+            due.push(renewal_due(&credentials).duration_since(now).unwrap());
+        }
+        for at in &due {
+            assert!((lifetime * 3 / 5..=lifetime * 2 / 3).contains(at), "{at:?}");
+        }
+        due.sort();
+        due.dedup();
+        assert!(due.len() > 1, "all at the same moment");
+    }
+
+    #[test]
+    fn failures_are_retried_soon_then_less_often_and_always_before_expiry() {
+        let days = Duration::from_secs(90 * 24 * 3600);
+        assert_eq!(retry_pause(Duration::from_secs(3), 1), Duration::from_secs(1));
+        assert_eq!(retry_pause(Duration::from_secs(3), 50), Duration::from_secs(1));
+        assert_eq!(retry_pause(days, 1), Duration::from_secs(60));
+        assert_eq!(retry_pause(days, 3), Duration::from_secs(240));
+        assert_eq!(retry_pause(days, u32::MAX), Duration::from_secs(3600));
+    }
 }

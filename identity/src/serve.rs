@@ -78,7 +78,7 @@ async fn accept_all(listener: TcpListener, acceptor: TlsAcceptor, ready: mpsc::S
                 });
             }
             Err(error) if is_of_one_connection(&error) => {
-                debug!(%error, "connection lost before it was accepted")
+                debug!(%error, "connection lost before it was accepted");
             }
             Err(error) => {
                 warn!(%error, "cannot accept connections");

@@ -38,7 +38,7 @@ async fn join_as_agent(
 #[tokio::test]
 async fn a_token_makes_a_member_through_whichever_controller_answers() {
     let controller = Controller::start().await;
-    let dead = dead_address().await;
+    let dead = dead_address();
     let (joined, folder) = join_as_agent(&[&dead, &controller.address], &controller.token).await.unwrap();
     assert_eq!(joined.credentials.identity().to_string(), "agent n1");
     assert_eq!(joined.credentials.identity().cluster, "c1");
@@ -117,7 +117,7 @@ async fn an_expired_controller_is_told_apart() {
 #[tokio::test]
 async fn nobody_there_is_worth_another_try() {
     let controller = Controller::start().await;
-    let (one, two) = (dead_address().await, dead_address().await);
+    let (one, two) = (dead_address(), dead_address());
     let error = join_as_agent(&[&one], &controller.token).await.unwrap_err();
     assert!(error.is_retryable());
     assert!(error.to_string().starts_with(&format!("cannot reach {one}: ")), "{error}");
@@ -135,7 +135,7 @@ async fn certificates_renew_themselves_in_use_and_on_disk() {
     let first = joined.credentials;
     let folder = IdentityFolder::new(temporary.path());
     let cell = CredentialsCell::new(first.clone());
-    let dialer = Dialer::new(vec![dead_address().await, controller.address.clone()], cell.clone());
+    let dialer = Dialer::new(vec![dead_address(), controller.address.clone()], cell.clone());
     let renewal = spawn_renewal(cell.clone(), folder.clone(), dialer);
 
     let mut seen = cell.subscribe();

@@ -172,7 +172,7 @@ async fn silent_clients_hold_nobody_up() {
 async fn a_dialer_goes_on_to_the_controller_that_lives_and_remembers_it() {
     let controller = Controller::start().await;
     let cell = CredentialsCell::new(controller.issue(Role::Agent, "n1"));
-    let (one, two) = (dead_address().await, dead_address().await);
+    let (one, two) = (dead_address(), dead_address());
     let dialer = Dialer::new(vec![one.clone(), controller.address.clone(), two.clone()], cell.clone());
     let connected = dialer.connect().await.unwrap();
     assert_eq!(connected.address, controller.address);

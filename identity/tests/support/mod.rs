@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinHandle;
 use tonic::{Request, Response, Status};
 use wharf_identity::{
@@ -150,10 +150,13 @@ impl Drop for Controller {
     }
 }
 
-/// An address where nobody listens.
-pub async fn dead_address() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    listener.local_addr().expect("an address").to_string()
+/// An address where nobody listens, nor will: the port stays taken as long as the tests run.
+pub fn dead_address() -> String {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a port");
+    let address = socket.local_addr().expect("an address").to_string();
+    std::mem::forget(socket);
+    address
 }
 
 /// Asks until the answer is some, for half a minute.
