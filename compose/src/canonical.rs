@@ -20,7 +20,11 @@ pub enum PrintError {
 
 /// The project as YAML.
 pub fn to_yaml(project: &Project) -> Result<String, PrintError> {
-    Ok(serde_saphyr::to_string(&escaped(project)?)?)
+    let mut text = serde_saphyr::to_string(&escaped(project)?)?;
+    if !text.ends_with('\n') {
+        text.push('\n');
+    }
+    Ok(text)
 }
 
 /// The project as indented JSON.

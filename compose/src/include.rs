@@ -140,9 +140,9 @@ fn variables(session: &mut Session<'_>, include: &Include, outer: &Variables) ->
 }
 
 /// Adds an included project's parts. The same part from two sides is fine as long as both say the same.
-fn add_project(session: &mut Session<'_>, root: &mut Map, tree: Map, pos: Pos) {
+fn add_project(session: &mut Session<'_>, root: &mut Map, mut tree: Map, pos: Pos) {
     for section in ["services", "volumes", "networks"] {
-        let Some(mut entry) = tree.get(section).cloned() else { continue };
+        let Some(mut entry) = tree.shift_remove(section) else { continue };
         let Some(parts) = entry.value.as_map_mut().map(std::mem::take) else { continue };
         let slot = root.entry(section.to_owned()).or_insert_with(|| {
             entry.value.value = Value::Map(Map::new());

@@ -48,12 +48,14 @@ fn interpolate_scalar(
         Ok(text) => {
             if !budget.take(text.len() / 32) {
                 report.error(pos, "the project is too large once its variables are filled in");
+                report.spoil(pos);
                 scalar.text.clear();
                 return;
             }
             *scalar = Scalar { text, style: Style::Text };
         }
         Err(failure) => {
+            let whole = pos;
             // Within a plain scalar on one line, text and file count columns alike.
             let pos = match scalar.style {
                 Style::Plain if !scalar.text.contains('\n') => pos.right(failure.offset),
@@ -63,7 +65,8 @@ fn interpolate_scalar(
                 Some(hint) => report.error_hint(pos, failure.message, hint),
                 None => report.error(pos, failure.message),
             }
-            // What comes after sees an empty text, not half a template.
+            // What comes after sees an empty text, not half a template, and doesn't complain about it.
+            report.spoil(whole);
             *scalar = Scalar { text: String::new(), style: Style::Text };
         }
     }

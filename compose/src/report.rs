@@ -7,6 +7,12 @@ use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
 /// How many findings are kept; more would bury the ones that matter.
 const MAX_FINDINGS: usize = 100;
 
+/// How long a message may be: it can hold text from a file.
+const MAX_MESSAGE: usize = 500;
+
+/// The longest line that goes with a finding.
+const MAX_LINE_BYTES: usize = 4_096;
+
 /// Which of the files read so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct FileId(u32);
@@ -41,6 +47,7 @@ pub(crate) struct Report {
     findings: Vec<Finding>,
     seen: HashSet<(Pos, String)>,
     unset: HashSet<String>,
+    spoilt: HashSet<Pos>,
     overflowed: bool,
 }
 
@@ -59,23 +66,28 @@ struct Finding {
 }
 
 impl Report {
-    /// Takes note of a file, so that findings can show its lines.
+    /// Takes note of a file, so that findings can show its lines. One that is read again stays the same
+    /// file, so that what is wrong with it is told once.
     pub(crate) fn add_file(&mut self, name: String, text: &str) -> FileId {
+        let known = self.sources.iter().position(|source| source.name == name && source.text == text);
+        if let Some(known) = known.and_then(|index| u32::try_from(index).ok()) {
+            return FileId(known);
+        }
         let id = FileId(u32::try_from(self.sources.len()).unwrap_or(u32::MAX));
         self.sources.push(Source { name, text: text.to_owned() });
         id
     }
 
     pub(crate) fn error(&mut self, pos: Pos, message: impl Into<String>) {
-        self.add(Severity::Error, pos, message.into(), None);
+        self.add(Severity::Error, pos, &message.into(), None);
     }
 
     pub(crate) fn error_hint(&mut self, pos: Pos, message: impl Into<String>, hint: impl Into<String>) {
-        self.add(Severity::Error, pos, message.into(), Some(hint.into()));
+        self.add(Severity::Error, pos, &message.into(), Some(hint.into()));
     }
 
     pub(crate) fn warn(&mut self, pos: Pos, message: impl Into<String>, hint: Option<String>) {
-        self.add(Severity::Warning, pos, message.into(), hint);
+        self.add(Severity::Warning, pos, &message.into(), hint);
     }
 
     /// Warns about an unset variable, once for each.
@@ -89,12 +101,25 @@ impl Report {
         }
     }
 
-    /// How many errors there are; compared before and after a step, it tells whether the step found any.
+    /// Takes note that a value is not what the user wrote, so that nothing more is said about it.
+    pub(crate) fn spoil(&mut self, pos: Pos) {
+        self.spoilt.insert(pos);
+    }
+
+    /// Whether no more findings are kept.
+    pub(crate) fn is_full(&self) -> bool {
+        self.overflowed
+    }
+
     pub(crate) fn has_errors(&self) -> bool {
         self.findings.iter().any(|finding| finding.severity == Severity::Error)
     }
 
-    fn add(&mut self, severity: Severity, pos: Pos, message: String, hint: Option<String>) {
+    fn add(&mut self, severity: Severity, pos: Pos, message: &str, hint: Option<String>) {
+        if self.spoilt.contains(&pos) {
+            return;
+        }
+        let message = presentable(message);
         // An anchor's content is looked at once for every use, but has one place.
         if !self.seen.insert((pos, message.clone())) {
             return;
@@ -128,12 +153,26 @@ impl Report {
                     source_line: source
                         .zip(line)
                         .and_then(|(source, line)| source.text.lines().nth(line))
+                        .filter(|line| line.len() <= MAX_LINE_BYTES)
                         .map(str::to_owned),
                 }
             })
             .collect();
         Diagnostics(diagnostics)
     }
+}
+
+/// A message without control characters, which could steer a terminal, and cut when it is too long.
+fn presentable(message: &str) -> String {
+    let mut text: String = message
+        .chars()
+        .take(MAX_MESSAGE)
+        .map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c })
+        .collect();
+    if message.chars().nth(MAX_MESSAGE).is_some() {
+        text.push_str("...");
+    }
+    text
 }
 
 #[cfg(test)]

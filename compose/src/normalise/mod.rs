@@ -43,11 +43,11 @@ pub(crate) fn service(
     if let Some(labels) = inner(map, "deploy", "labels") {
         keyed(labels, &format!("{path}.deploy.labels"), report);
     }
-    if let Some(entry) = map.get_mut("extends") {
-        if let Value::Scalar(_) = entry.value.value {
-            let name = entry.value.clone();
-            entry.value = Node::object(name.pos, [("service", name)]);
-        }
+    if let Some(entry) = map.get_mut("extends")
+        && let Value::Scalar(_) = entry.value.value
+    {
+        let name = entry.value.clone();
+        entry.value = Node::object(name.pos, [("service", name)]);
     }
     if let Some(entry) = map.get_mut("extra_hosts") {
         hosts::write_out(&mut entry.value, &join(path, "extra_hosts"), report);
@@ -73,11 +73,11 @@ fn inner<'a>(map: &'a mut Map, outer: &str, key: &str) -> Option<&'a mut Node> {
 /// Gives environment entries without a value the one they have outside. Those without one there stay null.
 fn take_from_outside(environment: &mut Node, variables: &Variables) {
     for (name, entry) in environment.as_map_mut().into_iter().flatten() {
-        if entry.value.is_null() {
-            if let Some(value) = variables.get(name) {
-                let tag = entry.value.tag;
-                entry.value = Node { tag, ..Node::text(entry.value.pos, value.as_str()) };
-            }
+        if entry.value.is_null()
+            && let Some(value) = variables.get(name)
+        {
+            let tag = entry.value.tag;
+            entry.value = Node { tag, ..Node::text(entry.value.pos, value.as_str()) };
         }
     }
 }

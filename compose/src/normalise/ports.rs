@@ -8,6 +8,9 @@ use crate::tree::{Budget, Node, Value};
 /// How many ports one short form may stand for.
 const MAX_RANGE: usize = 1_000;
 
+/// What one port costs of the budget, written out.
+const PORT_COST: usize = 8;
+
 const FORM: &str =
     "the form is [[address:]published:]target[/protocol], such as 8080:80 or 127.0.0.1:53:53/udp";
 
@@ -20,8 +23,8 @@ pub(crate) fn write_out(node: &mut Node, path: &str, report: &mut Report, budget
             long.push(item);
             continue;
         };
-        match expand(text, item.pos) {
-            Ok(ports) if budget.take(ports.len() * 8) => long.extend(ports),
+        match Short::read(text) {
+            Ok(short) if budget.take(short.published.len() * PORT_COST) => long.extend(short.ports(item.pos)),
             Ok(_) => report.error(item.pos, "the project is too large once its port ranges are written out"),
             Err(problem) => {
                 report.error_hint(item.pos, format!("{path}[{index}]: {}", problem.message), problem.hint);
@@ -40,58 +43,73 @@ fn problem(message: impl Into<String>) -> Problem {
     Problem { message: message.into(), hint: FORM }
 }
 
-/// The ports that a short form stands for, in the long form.
-fn expand(text: &str, pos: Pos) -> Result<Vec<Node>, Problem> {
-    let (rest, protocol) = match text.rsplit_once('/') {
-        Some((rest, protocol)) => (rest, protocol),
-        None => (text, "tcp"),
-    };
-    let (outside, target) = match rest.rsplit_once(':') {
-        Some((outside, target)) => (Some(outside), target),
-        None => (None, rest),
-    };
-    let (address, published) = match outside.map(|outside| outside.rsplit_once(':').ok_or(outside)) {
-        None => (None, None),
-        Some(Ok((address, published))) => {
-            (Some(address), Some(published).filter(|published| !published.is_empty()))
+/// A short form, taken apart.
+struct Short<'a> {
+    address: Option<&'a str>,
+    /// One for each target.
+    published: Vec<Option<u16>>,
+    target: RangeInclusive<u16>,
+    protocol: &'a str,
+}
+
+impl<'a> Short<'a> {
+    fn read(text: &'a str) -> Result<Self, Problem> {
+        let (rest, protocol) = match text.rsplit_once('/') {
+            Some((rest, protocol)) => (rest, protocol),
+            None => (text, "tcp"),
+        };
+        let (outside, target) = match rest.rsplit_once(':') {
+            Some((outside, target)) => (Some(outside), target),
+            None => (None, rest),
+        };
+        let (address, published) = match outside.map(|outside| outside.rsplit_once(':').ok_or(outside)) {
+            None => (None, None),
+            Some(Ok((address, published))) => {
+                (Some(address), Some(published).filter(|published| !published.is_empty()))
+            }
+            Some(Err(published)) => (None, Some(published)),
+        };
+        let target = range(target)?;
+        let published = published.map(range).transpose()?;
+        let count = target.clone().count();
+        if count > MAX_RANGE {
+            return Err(problem(format!("a range of more than {MAX_RANGE} ports")));
         }
-        Some(Err(published)) => (None, Some(published)),
-    };
-    let target = range(target)?;
-    let published = published.map(range).transpose()?;
-    let count = target.clone().count();
-    if count > MAX_RANGE {
-        return Err(problem(format!("a range of more than {MAX_RANGE} ports")));
+        let published: Vec<Option<u16>> = match published {
+            None => vec![None; count],
+            Some(published) if published.clone().count() == count => published.map(Some).collect(),
+            Some(published) if count == 1 => {
+                return Err(Problem {
+                    message: format!(
+                        "choosing one of the published ports {}-{} is not supported yet",
+                        published.start(),
+                        published.end()
+                    ),
+                    hint: "give one published port, or none for any free one",
+                });
+            }
+            Some(published) => {
+                return Err(problem(format!(
+                    "the ranges differ in length: {} published, {count} target ports",
+                    published.count()
+                )));
+            }
+        };
+        let address = address.map(|address| address.trim_start_matches('[').trim_end_matches(']'));
+        Ok(Short { address, published, target, protocol })
     }
-    let published_ports: Vec<Option<u16>> = match published {
-        None => vec![None; count],
-        Some(published) if published.clone().count() == count => published.map(Some).collect(),
-        Some(published) if count == 1 => {
-            return Err(Problem {
-                message: format!(
-                    "choosing one of the published ports {}-{} is not supported yet",
-                    published.start(),
-                    published.end()
-                ),
-                hint: "give one published port, or none for any free one",
-            });
-        }
-        Some(published) => {
-            return Err(problem(format!(
-                "the ranges differ in length: {} published, {count} target ports",
-                published.count()
-            )));
-        }
-    };
-    let address = address.map(|address| address.trim_start_matches('[').trim_end_matches(']'));
-    let port = |(target, published): (u16, Option<u16>)| {
-        let mut keys = vec![("target", Node::text(pos, target.to_string()))];
-        keys.extend(published.map(|published| ("published", Node::text(pos, published.to_string()))));
-        keys.extend(address.map(|address| ("host_ip", Node::text(pos, address))));
-        keys.push(("protocol", Node::text(pos, protocol)));
-        Node::object(pos, keys)
-    };
-    Ok(target.zip(published_ports).map(port).collect())
+
+    /// Each port in the long form.
+    fn ports(self, pos: Pos) -> impl Iterator<Item = Node> {
+        let Short { address, published, target, protocol } = self;
+        target.zip(published).map(move |(target, published)| {
+            let mut keys = vec![("target", Node::text(pos, target.to_string()))];
+            keys.extend(published.map(|published| ("published", Node::text(pos, published.to_string()))));
+            keys.extend(address.map(|address| ("host_ip", Node::text(pos, address))));
+            keys.push(("protocol", Node::text(pos, protocol)));
+            Node::object(pos, keys)
+        })
+    }
 }
 
 /// A port, or two with a `-` between them.
@@ -114,12 +132,12 @@ mod tests {
     use super::*;
 
     fn short(text: &str) -> Result<Vec<String>, String> {
-        let one = |node: Node| {
+        let one = |node: Node| -> String {
             let map = node.as_map().unwrap();
             let get = |key: &str| map.get(key).and_then(|e| e.value.as_text()).unwrap_or("-").to_owned();
             format!("{} {} {} {}", get("host_ip"), get("published"), get("target"), get("protocol"))
         };
-        expand(text, Pos::NOWHERE).map(|ports| ports.into_iter().map(one).collect()).map_err(|p| p.message)
+        Short::read(text).map(|short| short.ports(Pos::NOWHERE).map(one).collect()).map_err(|p| p.message)
     }
 
     #[test]

@@ -207,7 +207,7 @@ fn check_node_key(field: &Field<'_>, key: &str, report: &mut Report) -> Option<(
     let message = format!("{key:?} is nothing that a node has");
     match nearest(key, NODE_KEYS.iter().copied()) {
         Some(near) => field.error_hint(report, message, format!("did you mean {near:?}?")),
-        None => field.error_hint(report, message, format!("there are {}", NODE_KEYS.join(", "))),
+        None => field.error_hint(report, message, format!("it has {}", NODE_KEYS.join(", "))),
     }
     None
 }

@@ -188,7 +188,7 @@ impl<'a> Field<'a> {
         let (from, to) = (range.start(), range.end());
         match (*from, *to) {
             (from, i64::MAX) => {
-                self.error(report, format_args!("{number} is too small, the least is {from}"))
+                self.error(report, format_args!("{number} is too small, the least is {from}"));
             }
             _ => self.error(report, format_args!("{number} is not between {from} and {to}")),
         }

@@ -38,8 +38,12 @@ pub(crate) fn project(session: &mut Session<'_>, root: &Map, name: String, varia
             services.insert(key.to_owned(), service);
         }
     }
+    if let Some(name) = root.field("name") {
+        name.text(&mut session.report);
+    }
     let declared = root.field("services").is_some_and(|services| !services.is_empty_mapping());
-    if !declared {
+    // A service with an error in it may have been left out of the tree.
+    if !declared && !session.report.has_errors() {
         session.report.error(root.pos(), "there are no services");
     }
     let networks = networks(session, &root, &name, &services);
@@ -114,11 +118,11 @@ fn networks(
             continue;
         }
         let name = field.object_or_nothing(report).and_then(|object| object.field("name"));
-        if let Some(name) = name {
-            if name.text(report).is_some_and(|given| given != default.name) {
-                let message = format!("a name other than {:?} is not supported yet", default.name);
-                name.error(report, message);
-            }
+        if let Some(name) = name
+            && name.text(report).is_some_and(|given| given != default.name)
+        {
+            let message = format!("a name other than {:?} is not supported yet", default.name);
+            name.error(report, message);
         }
     }
     let used = services.values().any(|service| service.network_mode == NetworkMode::Bridge);

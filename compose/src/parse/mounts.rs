@@ -265,7 +265,7 @@ fn tmpfs_option(tmpfs: &mut Tmpfs, option: &str) -> Result<(), String> {
     };
     match key {
         "size" => {
-            tmpfs.size = Some(units::parse_bytes(value).map_err(|error| format!("{option:?}: {error}"))?)
+            tmpfs.size = Some(units::parse_bytes(value).map_err(|error| format!("{option:?}: {error}"))?);
         }
         "mode" => {
             let mode = u32::from_str_radix(value, 8).ok().filter(|mode| MODES.contains(&i64::from(*mode)));

@@ -1,22 +1,27 @@
 //! `ports` in the long form.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
 use super::field::{Field, Object};
 use crate::model::{Port, Protocol, PublishMode};
 use crate::report::Report;
 
+/// An address that a port is published on, and the target.
+type Listener = (Option<IpAddr>, u16);
+
 /// Reads the ports of a service, each once.
 pub(super) fn read(field: &Field<'_>, report: &mut Report) -> Vec<Port> {
     let mut ports: Vec<Port> = Vec::new();
-    let mut taken: HashMap<(u16, Protocol), Vec<(Option<IpAddr>, u16)>> = HashMap::new();
+    let mut unpublished = HashSet::new();
+    // By published port: on which addresses, and what for.
+    let mut taken: HashMap<(u16, Protocol), Vec<Listener>> = HashMap::new();
     for item in field.items(report) {
         let Some(port) = item.object(report).and_then(|object| port(&item, &object, report)) else {
             continue;
         };
         let Some(published) = port.published else {
-            if !ports.contains(&port) {
+            if unpublished.insert(port.clone()) {
                 ports.push(port);
             }
             continue;

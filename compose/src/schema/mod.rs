@@ -140,6 +140,10 @@ fn refuse(name: &str, pos: Pos, shape: &'static Shape, path: &str, report: &mut 
         return;
     }
     let message = format!("{}: unknown key {name:?}", shown(path));
+    // Looking for neighbours is dear, and nobody would see them.
+    if report.is_full() {
+        return report.error(pos, message);
+    }
     match suggestion(name, shape) {
         Some(hint) => report.error_hint(pos, message, hint),
         None => report.error(pos, message),
@@ -155,15 +159,20 @@ fn suggestion(name: &str, shape: &'static Shape) -> Option<String> {
         .or_else(|| deeper(name, shape).map(|path| format!("it belongs in {path}")))
 }
 
+/// How many words are compared with one that is unknown.
+const MAX_CANDIDATES: usize = 500;
+
 /// The nearest of some known words, when one is near enough to have been meant.
 pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     // A name of any length can come from a file; only a short one can be a slip of a known key.
     if name.len() > 64 {
         return None;
     }
-    let folded = name.to_lowercase().replace('-', "_");
+    let fold = |word: &str| word.to_lowercase().replace('-', "_");
+    let folded = fold(name);
     known
-        .map(|known| (strsim::damerau_levenshtein(&folded, &known.replace('-', "_")), known))
+        .take(MAX_CANDIDATES)
+        .map(|known| (strsim::damerau_levenshtein(&folded, &fold(known)), known))
         .filter(|(distance, known)| *distance <= (known.len() / 3).max(1))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, known)| known)

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use granit_parser::{Event, Parser, ScalarStyle, ScanError, Span, StrInput, Tag, options};
+use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError, Span, StrInput, Tag, options};
 
 use super::{Budget, Entry, Map, MergeTag, Node, Scalar, Style, Value};
 use crate::report::{FileId, Pos, Report};
@@ -94,8 +94,13 @@ impl<'input> Builder<'_, 'input> {
     fn scan_error(&mut self, error: &ScanError) -> Stop {
         let marker = error.marker();
         let pos = Pos { file: Some(self.file), line: marker.line(), column: marker.col() + 1 };
-        self.report.error(pos, format!("not valid YAML: {}", error.info()));
-        Stop
+        match error.kind() {
+            ErrorKind::RecursionLimitExceeded => self.too_deep(pos),
+            _ => {
+                self.report.error(pos, format!("not valid YAML: {}", error.info()));
+                Stop
+            }
+        }
     }
 
     fn pos(&self, span: &Span) -> Pos {
@@ -106,11 +111,7 @@ impl<'input> Builder<'_, 'input> {
         if self.budget.take(units) {
             return Ok(());
         }
-        self.report.error_hint(
-            pos,
-            "the project is too large once its aliases are written out",
-            "use fewer aliases, or split the project",
-        );
+        self.report.error(pos, "the project is too large, aliases written out");
         Err(Stop)
     }
 
@@ -131,6 +132,7 @@ impl<'input> Builder<'_, 'input> {
             Event::Alias(id) => return self.alias(id, pos, depth),
             Event::UnresolvedAlias(name) => {
                 self.report.error(pos, format!("there is no anchor &{name} before this alias"));
+                self.report.spoil(pos);
                 Built { node: Node::new(pos, Value::Null), height: 0 }
             }
             // Only events that begin a node are passed in.
@@ -250,7 +252,7 @@ impl<'input> Builder<'_, 'input> {
                     }
                 }
                 Value::Null | Value::Scalar(_) | Value::List(_) => {
-                    self.report.error(source.pos, format!("<< merges mappings, found {}", source.describe()))
+                    self.report.error(source.pos, format!("<< merges mappings, found {}", source.describe()));
                 }
             }
         }
@@ -362,7 +364,7 @@ mod tests {
             let alias = format!("*a{}", n - 1);
             bomb.push_str(&format!("a{n}: &a{n} [{}]\n", vec![alias; 9].join(", ")));
         }
-        assert!(parse(&bomb).1[0].contains("too large once its aliases are written out"));
+        assert!(parse(&bomb).1[0].contains("too large, aliases written out"));
         let tower = format!("{}{}", "[".repeat(5_000), "]".repeat(5_000));
         assert!(!parse(&tower).1.is_empty());
         let mut stairs = String::from("a0: &a0 [x]\n");
