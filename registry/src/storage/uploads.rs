@@ -9,7 +9,7 @@
 use std::fmt;
 use std::time::SystemTime;
 
-use futures::{StreamExt, TryStreamExt};
+use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStoreExt, RenameOptions, RenameTargetMode, WriteMultipart};
 use uuid::Uuid;
@@ -264,12 +264,9 @@ impl Storage {
         let listed = self.store.list_with_delimiter(Some(&layout::uploads())).await?;
         for folder in listed.common_prefixes {
             let Some(Ok(id)) = folder.filename().map(UploadId::parse) else { continue };
-            let mut objects = self.list(&folder);
-            let mut fresh = false;
-            while let Some(object) = objects.next().await {
-                fresh |= age(&object?, now) < self.limits.upload_ttl;
-            }
-            if !fresh {
+            // A folder without objects is one that an upload is just being begun in.
+            let ages: Vec<_> = self.list(&folder).map_ok(|object| age(&object, now)).try_collect().await?;
+            if ages.iter().min().is_some_and(|youngest| *youngest >= self.limits.upload_ttl) {
                 self.remove_upload(id).await?;
                 purged += 1;
             }
