@@ -1,6 +1,6 @@
 //! `extends`: a service that takes over what it doesn't say itself from another one, here or in another file.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::interpolate::interpolate;
@@ -31,7 +31,7 @@ struct Unit {
     services: Map,
     /// Whether the services have been checked, interpolated and written out.
     prepared: bool,
-    resolved: HashMap<String, Option<Node>>,
+    resolved: BTreeMap<String, Option<Node>>,
 }
 
 /// What `extends` names.
@@ -55,7 +55,7 @@ impl<'s, 'a> Extender<'s, 'a> {
         let dir = self.setting.dir.to_owned();
         let names: Vec<(String, Pos)> =
             services.iter().map(|(name, entry)| (name.clone(), entry.key_pos)).collect();
-        self.units.push(Unit { path, dir, services, prepared: true, resolved: HashMap::new() });
+        self.units.push(Unit { path, dir, services, prepared: true, resolved: BTreeMap::new() });
         let mut resolved = Map::new();
         for (name, key_pos) in names {
             if let Some(value) = self.resolve(0, &name, key_pos, &mut Vec::new()) {
@@ -191,7 +191,7 @@ impl<'s, 'a> Extender<'s, 'a> {
             }
         };
         let dir = path.parent().map_or_else(|| self.setting.dir.to_owned(), Path::to_owned);
-        self.units.push(Unit { path, dir, services, prepared: false, resolved: HashMap::new() });
+        self.units.push(Unit { path, dir, services, prepared: false, resolved: BTreeMap::new() });
         Some(self.units.len() - 1)
     }
 

@@ -2,6 +2,24 @@
 //! line and column.
 //!
 //! Pure: files are read through [`FileSource`], the environment is a map, and nothing depends on time.
+//!
+//! ```
+//! use std::path::Path;
+//! use wharf_compose::{LoadInput, load, to_yaml};
+//!
+//! let text = "name: shop\nservices:\n  web: {image: 'nginx:${TAG:-1.27}', deploy: {replicas: 3}}\n";
+//! let files = |_: &Path| Ok(text.as_bytes().to_vec());
+//! let input = LoadInput {
+//!     files: vec!["compose.yaml".into()],
+//!     working_dir: "/srv/shop".into(),
+//!     env_files: Some(Vec::new()),
+//!     ..LoadInput::default()
+//! };
+//! let loaded = load(&input, &files)?;
+//! assert_eq!(loaded.project.services["web"].image, "nginx:1.27");
+//! assert!(to_yaml(&loaded.project)?.contains("replicas: 3"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod canonical;
 mod diagnostic;

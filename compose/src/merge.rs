@@ -1,6 +1,6 @@
 //! Merges two trees as Compose merges files: each key by its own rule.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use crate::schema::{Kind, Merge, ROOT, SERVICE, Shape};
 use crate::tree::{Entry, Map, MergeTag, Node, Value};
@@ -107,7 +107,7 @@ fn lists(mut base: Vec<Node>, over: Vec<Node>, rule: Merge) -> Vec<Node> {
     match rule {
         Merge::Unique => {
             let mut merged = Vec::with_capacity(base.len() + over.len());
-            let mut seen = HashSet::new();
+            let mut seen = BTreeSet::new();
             for item in base.into_iter().chain(over) {
                 if item.as_text().is_none_or(|text| seen.insert(text.to_owned())) {
                     merged.push(item);
@@ -126,7 +126,7 @@ fn lists(mut base: Vec<Node>, over: Vec<Node>, rule: Merge) -> Vec<Node> {
 
 /// Both lists, but of the first only what the second doesn't say anew.
 fn without(mut base: Vec<Node>, over: Vec<Node>, identity: fn(&Node) -> Option<String>) -> Vec<Node> {
-    let anew: HashSet<String> = over.iter().filter_map(identity).collect();
+    let anew: BTreeSet<String> = over.iter().filter_map(identity).collect();
     base.retain(|item| identity(item).is_none_or(|identity| !anew.contains(&identity)));
     base.extend(over);
     base

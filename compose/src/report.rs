@@ -1,6 +1,6 @@
 //! Places in files, and the collector that turns findings about them into diagnostics.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
 
@@ -45,9 +45,9 @@ impl Pos {
 pub(crate) struct Report {
     sources: Vec<Source>,
     findings: Vec<Finding>,
-    seen: HashSet<(Pos, String)>,
-    unset: HashSet<String>,
-    spoilt: HashSet<Pos>,
+    seen: BTreeSet<(Pos, String)>,
+    unset: BTreeSet<String>,
+    spoilt: BTreeSet<Pos>,
     overflowed: bool,
 }
 

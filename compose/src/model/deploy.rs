@@ -202,7 +202,8 @@ impl Strategy {
 /// A condition on a node, written `node.labels.disk==ssd`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Constraint {
-    /// `node.id`, `node.hostname`, `node.platform.os`, `node.platform.arch` or `node.labels.<label>`.
+    /// `node.id`, `node.hostname`, `node.role`, `node.platform.os`, `node.platform.arch`,
+    /// `node.labels.<label>` or `engine.labels.<label>`.
     pub key: String,
     /// Equal or not equal.
     pub operator: ConstraintOperator,

@@ -13,8 +13,15 @@ use crate::schema::nearest;
 const LEAST_MEMORY: u64 = 6 << 20;
 
 /// What constraints and preferences can look at.
-const NODE_KEYS: &[&str] =
-    &["node.id", "node.hostname", "node.platform.os", "node.platform.arch", "node.labels.<label>"];
+const NODE_KEYS: &[&str] = &[
+    "node.id",
+    "node.hostname",
+    "node.role",
+    "node.platform.os",
+    "node.platform.arch",
+    "node.labels.<label>",
+    "engine.labels.<label>",
+];
 
 /// Reads the `deploy` section of a service.
 pub(super) fn read(service: &Object<'_>, report: &mut Report) -> Deploy {
@@ -192,17 +199,13 @@ fn constraint(field: &Field<'_>, report: &mut Report) -> Option<Constraint> {
 
 /// Checks what a constraint or a preference looks at.
 fn check_node_key(field: &Field<'_>, key: &str, report: &mut Report) -> Option<()> {
-    let known = match key.strip_prefix("node.labels.") {
+    let label = key.strip_prefix("node.labels.").or_else(|| key.strip_prefix("engine.labels."));
+    let known = match label {
         Some(label) => !label.is_empty() && !label.contains(char::is_whitespace),
         None => NODE_KEYS.contains(&key),
     };
     if known {
         return Some(());
-    }
-    if key == "node.role" || key.starts_with("engine.labels.") {
-        let hint = "label the nodes and use node.labels.<label>";
-        field.error_hint(report, format_args!("{key} is not supported yet"), hint);
-        return None;
     }
     let message = format!("{key:?} is nothing that a node has");
     match nearest(key, NODE_KEYS.iter().copied()) {

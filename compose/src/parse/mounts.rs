@@ -1,6 +1,6 @@
 //! `volumes` in the long form, and `tmpfs`.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use indexmap::IndexMap;
 
@@ -41,7 +41,7 @@ const MODES: std::ops::RangeInclusive<i64> = 0..=0o7777;
 pub(super) fn read(
     field: &Field<'_>,
     report: &mut Report,
-    targets: &mut HashSet<String>,
+    targets: &mut BTreeSet<String>,
     declared: &IndexMap<String, Volume>,
 ) -> Vec<Mount> {
     let mut mounts = Vec::new();
@@ -58,7 +58,7 @@ pub(super) fn read(
 }
 
 /// Reads the lines of `tmpfs`.
-pub(super) fn tmpfs(field: &Field<'_>, report: &mut Report, targets: &mut HashSet<String>) -> Vec<Tmpfs> {
+pub(super) fn tmpfs(field: &Field<'_>, report: &mut Report, targets: &mut BTreeSet<String>) -> Vec<Tmpfs> {
     let mut mounts = Vec::new();
     for item in field.items(report) {
         let Some(mount) = item.text(report).and_then(|text| tmpfs_line(&item, &text, report)) else {
@@ -81,7 +81,7 @@ fn check_declared(item: &Field<'_>, source: &str, declared: &IndexMap<String, Vo
     item.error_hint(report, format_args!("the volume {source:?} is not declared"), hint);
 }
 
-fn take_target(field: &Field<'_>, target: &str, targets: &mut HashSet<String>, report: &mut Report) {
+fn take_target(field: &Field<'_>, target: &str, targets: &mut BTreeSet<String>, report: &mut Report) {
     if !targets.insert(target.trim_end_matches('/').to_owned()) {
         field.error(report, format_args!("something else is mounted at {target:?} already"));
     }

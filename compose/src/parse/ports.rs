@@ -1,6 +1,6 @@
 //! `ports` in the long form.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::field::{Field, Object};
@@ -13,9 +13,9 @@ type Listener = (Option<IpAddr>, u16);
 /// Reads the ports of a service, each once.
 pub(super) fn read(field: &Field<'_>, report: &mut Report) -> Vec<Port> {
     let mut ports: Vec<Port> = Vec::new();
-    let mut unpublished = HashSet::new();
+    let mut unpublished = BTreeSet::new();
     // By published port: on which addresses, and what for.
-    let mut taken: HashMap<(u16, Protocol), Vec<Listener>> = HashMap::new();
+    let mut taken: BTreeMap<(u16, Protocol), Vec<Listener>> = BTreeMap::new();
     for item in field.items(report) {
         let Some(port) = item.object(report).and_then(|object| port(&item, &object, report)) else {
             continue;

@@ -1,6 +1,6 @@
 //! One service.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use indexmap::IndexMap;
@@ -24,7 +24,7 @@ pub(super) fn read(
     let environment = environment::read(session, &object, variables);
     let report = &mut session.report;
     let part = |key: &str| object.field(key);
-    let mut targets = HashSet::new();
+    let mut targets = BTreeSet::new();
     let network_mode = network_mode(&object, report);
     let service = Service {
         name: name.to_owned(),

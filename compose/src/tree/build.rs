@@ -1,6 +1,6 @@
 //! Builds the tree from the YAML parser's events: anchors, merge keys, duplicate keys, limits.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError, Span, StrInput, Tag, options};
 
@@ -25,7 +25,7 @@ pub(crate) fn build(text: &str, file: FileId, report: &mut Report, budget: &mut 
         block_nesting_limit: MAX_DEPTH,
     };
     let parser = Parser::new_from_str_with_options(text, options);
-    Builder { parser, file, report, budget, anchors: HashMap::new() }.document().ok()
+    Builder { parser, file, report, budget, anchors: BTreeMap::new() }.document().ok()
 }
 
 struct Builder<'a, 'input> {
@@ -33,7 +33,7 @@ struct Builder<'a, 'input> {
     file: FileId,
     report: &'a mut Report,
     budget: &'a mut Budget,
-    anchors: HashMap<usize, Anchored>,
+    anchors: BTreeMap<usize, Anchored>,
 }
 
 /// What an alias puts in its place.
