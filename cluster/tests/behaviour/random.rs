@@ -1,0 +1,34 @@
+//! Random histories: whatever happens, what must hold holds after every step, and when the disturbances stop,
+//! everything ends where people want it, and is quiet then.
+
+mod action;
+mod ending;
+
+use crate::world::World;
+use action::{Action, act, action};
+use proptest::prelude::*;
+use wharf_cluster::{command::Command, state::State};
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 192, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_history_is_sound_and_ends_well(actions in prop::collection::vec(action(), 1..120)) {
+        play(&actions);
+    }
+}
+
+fn play(actions: &[Action]) {
+    let mut world = World::with_nodes(3);
+    let mut kept: Vec<Command> = Vec::new();
+    for action in actions {
+        act(&mut world, action, &mut kept);
+    }
+    ending::check(&mut world);
+    assert_eq!(world.replica, world.state);
+    let mut again = State::default();
+    for envelope in &world.log {
+        again.execute(envelope);
+    }
+    assert_eq!(again, world.state, "the log replays to the same state");
+}
