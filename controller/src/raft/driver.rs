@@ -94,12 +94,14 @@ pub fn start<S: StateMachine, D: Store>(
     let (work, writer) = writer::spawn(store.clone(), events.clone())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
 
-    let inbox = SnapshotInbox::new(store.clone());
+    let inbox = Arc::new(SnapshotInbox::new(store.clone()));
+    // A handle that outlives the replica must not keep its store open.
+    let sink = Arc::downgrade(&inbox);
     let handle = RaftHandle {
         requests,
         peers,
         status,
-        chunks: Arc::new(move |from, chunk| inbox.accept(from, chunk)),
+        chunks: Arc::new(move |from, chunk| Some(sink.upgrade()?.accept(from, chunk))),
         max_command_bytes: config.max_command_bytes,
     };
     let mut driver = Driver {
@@ -112,6 +114,7 @@ pub fn start<S: StateMachine, D: Store>(
         handed_out: 0,
         persisted: 0,
         transfers: 0,
+        snapshot: None,
         config,
     };
     let queues = Queues { requests: request_queue, peers: peer_queue, events: event_queue };
@@ -119,7 +122,7 @@ pub fn start<S: StateMachine, D: Store>(
         let ran = catch_unwind(AssertUnwindSafe(|| runtime.block_on(driver.run(queues))));
         let result = ran.unwrap_or_else(|panic| Err(RaftFailure::Panic(panic_message(&*panic))));
         driver.finish(&result);
-        drop(driver);
+        drop((driver, inbox));
         // A writer that panicked has reported nothing; the failure shows as a log that is not written.
         let _ = writer.join();
         result
@@ -144,6 +147,8 @@ struct Driver<S: StateMachine, D: Store> {
     handed_out: u64,
     persisted: u64,
     transfers: u64,
+    /// The thread that makes a snapshot.
+    snapshot: Option<JoinHandle<()>>,
 }
 
 impl<S: StateMachine, D: Store> Driver<S, D> {
@@ -298,17 +303,22 @@ impl<S: StateMachine, D: Store> Driver<S, D> {
         self.transport.send_snapshot(OutgoingSnapshot::new(head, record, source, self.transfers, report));
     }
 
-    fn build_snapshot(&self, job: SnapshotJob) -> Result<(), RaftFailure> {
+    fn build_snapshot(&mut self, job: SnapshotJob) -> Result<(), RaftFailure> {
         let (store, events) = (self.store.clone(), self.events.clone());
-        Builder::new().name("raft-snapshot".to_owned()).spawn(move || {
+        let thread = Builder::new().name("raft-snapshot".to_owned()).spawn(move || {
             // A replica that has stopped doesn't care.
             let _ = events.send(Event::SnapshotBuilt(job.run(&*store)));
         })?;
+        self.snapshot = Some(thread);
         Ok(())
     }
 
-    /// Shows why the replica has stopped.
-    fn finish(&self, result: &Result<(), RaftFailure>) {
+    /// Lets go of the store, and shows why the replica has stopped.
+    fn finish(&mut self, result: &Result<(), RaftFailure>) {
+        if let Some(thread) = self.snapshot.take() {
+            // A snapshot that panicked is not missed any more.
+            let _ = thread.join();
+        }
         let Err(failure) = result else { return };
         tracing::error!(error = %failure, "this controller's replica has stopped");
         self.status.send_modify(|status| {

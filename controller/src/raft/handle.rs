@@ -33,8 +33,9 @@ pub(super) enum PeerInput {
     Unreachable(u64),
 }
 
-/// Takes the chunks of snapshots; hides the store's type.
-pub(super) type ChunkSink = dyn Fn(u64, &[u8]) -> Result<Option<ArrivedSnapshot>, ChunkError> + Send + Sync;
+/// Takes the chunks of snapshots, unless the replica has stopped; hides the store's type.
+pub(super) type ChunkSink =
+    dyn Fn(u64, &[u8]) -> Option<Result<Option<ArrivedSnapshot>, ChunkError>> + Send + Sync;
 
 /// Why something from a peer was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -129,7 +130,9 @@ impl<T: Send + 'static> RaftHandle<T> {
         let chunks = self.chunks.clone();
         let arrived = tokio::task::spawn_blocking(move || chunks(from, &chunk))
             .await
-            .map_err(|_| PeerError::Stopped)??;
+            .ok()
+            .flatten()
+            .ok_or(PeerError::Stopped)??;
         match arrived {
             Some(snapshot) => {
                 self.peers.send(PeerInput::Snapshot(snapshot)).await.map_err(|_| PeerError::Stopped)

@@ -168,17 +168,22 @@ impl<S: StateMachine, D: Store> RaftCore<S, D> {
     /// Time passes.
     pub fn tick(&mut self) {
         self.now += 1;
-        // A sole voter elects itself without asking anybody, and raft-rs requires its log to be
-        // durable by then; with others, waiting for their votes ensures it.
-        let waits = self.raw.raft.prs().is_singleton()
-            && self.raw.raft.state != StateRole::Leader
-            && !self.pending.is_empty();
-        if !waits {
+        if self.may_campaign() {
             self.raw.tick();
         }
+        self.urge_successor();
         self.reads.tick(self.now, self.leader());
         self.proposals.expire(self.now);
         self.transfer.expire(self.now);
+    }
+
+    /// Whether raft may start an election now, if it wants to. Two things that it takes for granted
+    /// don't hold while writes are under way: that a sole voter, who elects itself without asking
+    /// anybody, has a durable log, and that a snapshot in the log has been applied.
+    fn may_campaign(&self) -> bool {
+        let alone = self.raw.raft.prs().is_singleton();
+        let waits = (alone && !self.pending.is_empty()) || self.pending.installs();
+        self.raw.raft.state == StateRole::Leader || !waits
     }
 
     /// Takes a message from another replica, decoded by [`message::decode`](super::message::decode).
@@ -200,6 +205,7 @@ impl<S: StateMachine, D: Store> RaftCore<S, D> {
                 MessageType::MsgAppendResponse if !message.reject && index > last => {
                     return Err(StepError::BeyondLog { from, index, last });
                 }
+                MessageType::MsgTimeoutNow if !self.may_campaign() => return Ok(()),
                 _ => {}
             }
         }

@@ -1,6 +1,9 @@
 //! The controller's Raft: simulated schedules over the real core, and the real log on a real disk.
 
 mod checker;
+mod disk;
+mod driver;
+mod kill;
 mod mem_store;
 mod random;
 mod scenarios;

@@ -19,7 +19,9 @@ enum Step {
     Persist(u64, u8),
     FinishJob(u64),
     Propose(u64),
+    ProposeToLeader(u8),
     Read(u64),
+    CrashLeader(u8),
     Crash(u64, u8),
     Start(u64),
     Cut(u64, u64),
@@ -37,27 +39,29 @@ fn step() -> impl Strategy<Value = Step> {
     let node = 1..=NODES;
     let any = 0usize..1000;
     prop_oneof![
-        15 => node.clone().prop_map(Step::Tick),
-        2 => (node.clone(), 5u8..25).prop_map(|(node, ticks)| Step::TickMany(node, ticks)),
-        30 => any.clone().prop_map(Step::Deliver),
-        15 => (1u8..12).prop_map(Step::DeliverMany),
+        10 => node.clone().prop_map(Step::Tick),
+        6 => (node.clone(), 5u8..25).prop_map(|(node, ticks)| Step::TickMany(node, ticks)),
+        15 => any.clone().prop_map(Step::Deliver),
+        25 => (1u8..40).prop_map(Step::DeliverMany),
         4 => any.clone().prop_map(Step::Lose),
         4 => any.prop_map(Step::Repeat),
-        20 => (node.clone(), 1u8..4).prop_map(|(node, writes)| Step::Persist(node, writes)),
-        3 => node.clone().prop_map(Step::FinishJob),
-        15 => node.clone().prop_map(Step::Propose),
+        25 => (node.clone(), 1u8..6).prop_map(|(node, writes)| Step::Persist(node, writes)),
+        4 => node.clone().prop_map(Step::FinishJob),
+        3 => node.clone().prop_map(Step::Propose),
+        15 => (1u8..10).prop_map(Step::ProposeToLeader),
         4 => node.clone().prop_map(Step::Read),
+        2 => (0u8..3).prop_map(Step::CrashLeader),
         2 => (node.clone(), 0u8..3).prop_map(|(node, kept)| Step::Crash(node, kept)),
-        5 => node.clone().prop_map(Step::Start),
+        8 => node.clone().prop_map(Step::Start),
         2 => (node.clone(), node.clone()).prop_map(|(from, to)| Step::Cut(from, to)),
         1 => node.clone().prop_map(Step::Isolate),
-        3 => Just(Step::Heal),
+        4 => Just(Step::Heal),
         1 => (node.clone(), node.clone()).prop_map(|(from, to)| Step::Transfer(from, to)),
         2 => node.clone().prop_map(Step::AddLearner),
         2 => node.clone().prop_map(Step::Promote),
         1 => node.clone().prop_map(Step::Demote),
         1 => node.prop_map(Step::Remove),
-        3 => (1u8..8).prop_map(Step::Rounds),
+        6 => (1u8..25).prop_map(Step::Rounds),
     ]
 }
 
@@ -92,7 +96,18 @@ fn take(sim: &mut Sim, step: &Step) {
         Step::Persist(node, writes) => sim.persist(node, writes.into()),
         Step::FinishJob(node) => sim.finish_job(node),
         Step::Propose(node) => drop(sim.propose(node)),
+        Step::ProposeToLeader(count) => {
+            for _ in 0..count {
+                let Some(leader) = sim.leader() else { break };
+                sim.propose(leader);
+            }
+        }
         Step::Read(node) => sim.read(node),
+        Step::CrashLeader(kept) => {
+            if let Some(leader) = sim.leader() {
+                sim.crash(leader, kept.into());
+            }
+        }
         Step::Crash(node, kept) => {
             if sim.core(node).is_some() {
                 sim.crash(node, kept.into());
@@ -187,12 +202,22 @@ fn grown(voters: u64) -> Sim {
     sim
 }
 
+/// How many schedules to try: few in a common test run, many with `WHARF_RAFT_SCHEDULES=20000`.
+fn cases() -> u32 {
+    std::env::var("WHARF_RAFT_SCHEDULES").map_or(200, |count| count.parse().expect("a number"))
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, max_shrink_iters: 4000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: cases(),
+        max_shrink_iters: 4000,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn no_schedule_breaks_the_cluster(
-        steps in proptest::collection::vec(step(), 50..400),
+        steps in proptest::collection::vec(step(), 50..500),
         voters in 1u64..=5,
     ) {
         run(&steps, voters);

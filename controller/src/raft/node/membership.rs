@@ -124,12 +124,12 @@ impl<S: StateMachine, D: Store> RaftCore<S, D> {
         self.transfer_leader(successor, Box::new(answer));
     }
 
-    /// The reachable voter whose log is the longest.
+    /// The reachable voter that knows most: one that doesn't know yet that it votes can't take over.
     fn best_successor(&self) -> Option<u64> {
         let prs = self.raw.raft.prs();
         let voters = self.members.voters.iter().filter(|id| **id != self.config.id);
         let reachable = voters.filter_map(|id| Some((prs.get(*id)?, *id))).filter(|(pr, _)| pr.recent_active);
-        reachable.max_by_key(|(pr, _)| pr.matched).map(|(_, id)| id)
+        reachable.max_by_key(|(pr, _)| (pr.committed_index, pr.matched)).map(|(_, id)| id)
     }
 
     /// Applies a committed change. Every replica comes to the same result, success or not.

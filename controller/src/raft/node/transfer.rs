@@ -18,6 +18,10 @@ struct UnderWay {
 pub(super) struct Transfer(Option<UnderWay>);
 
 impl Transfer {
+    fn to(&self) -> Option<u64> {
+        self.0.as_ref().map(|transfer| transfer.to)
+    }
+
     /// A leader was seen, or lost (0).
     pub(super) fn leader_changed(&mut self, leader: u64) {
         if let Some(done) = self.0.take_if(|transfer| transfer.to == leader) {
@@ -33,6 +37,17 @@ impl Transfer {
 }
 
 impl<S: StateMachine, D: Store> RaftCore<S, D> {
+    /// Tells the successor again to stand for election: it ignores that while it doesn't know yet that
+    /// it votes.
+    pub(super) fn urge_successor(&mut self) {
+        let raft = &mut self.raw.raft;
+        let Some(to) = raft.lead_transferee.filter(|to| self.transfer.to() == Some(*to)) else { return };
+        let last = raft.raft_log.last_index();
+        if raft.prs().get(to).is_some_and(|progress| progress.matched == last) {
+            raft.send_timeout_now(to);
+        }
+    }
+
     /// Hands leadership to the voter `to`; it is answered once `to` leads.
     pub fn transfer_leader(&mut self, to: u64, reply: Reply<Result<(), TransferError>>) {
         if self.raw.raft.state != StateRole::Leader {

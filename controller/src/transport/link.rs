@@ -1,0 +1,106 @@
+//! The stream of Raft's messages to one peer: opened when there is something to send, opened again with growing pauses.
+
+use super::{MAX_FRAME, Peers};
+use bytes::Bytes;
+use std::{sync::Arc, time::Duration};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Status};
+use wharf_cluster::ids::ControllerId;
+use wharf_proto::v1::{RaftMessages, raft_api_client::RaftApiClient};
+
+/// Batches that wait for a peer; more are lost, and Raft is told.
+const QUEUE: usize = 512;
+/// Frames that wait in the stream itself.
+const FRAMES: usize = 8;
+/// What one frame holds, unless a single message is larger.
+const FRAME_BYTES: usize = 1 << 20;
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// The queue to a peer, whose link is made if there is none.
+pub(super) fn queue(peers: &Arc<Peers>, to: u64) -> mpsc::Sender<Vec<Bytes>> {
+    let mut links = peers.links.lock();
+    if let Some(link) = links.get(&to)
+        && !link.is_closed()
+    {
+        return link.clone();
+    }
+    let (sender, receiver) = mpsc::channel(QUEUE);
+    peers.runtime().spawn(run(peers.clone(), to, receiver));
+    links.insert(to, sender.clone());
+    sender
+}
+
+async fn run(peers: Arc<Peers>, to: u64, mut queue: mpsc::Receiver<Vec<Bytes>>) {
+    let controller = ControllerId(to);
+    let mut pause = FIRST_PAUSE;
+    let mut silent = false;
+    while let Some(first) = queue.recv().await {
+        let opened = tokio::time::Instant::now();
+        let Err(reason) = exchange(&peers, to, first, &mut queue).await else { return };
+        // Told once, not at each attempt while a peer is down.
+        if silent {
+            tracing::debug!(%controller, reason = reason.message(), "no stream to a controller");
+        } else {
+            tracing::warn!(%controller, reason = reason.message(), "lost the stream to a controller");
+        }
+        silent = opened.elapsed() < LONGEST_PAUSE;
+        pause = if silent { (pause * 2).min(LONGEST_PAUSE) } else { FIRST_PAUSE };
+        peers.doubt(to);
+        peers.report_unreachable(to).await;
+        tokio::time::sleep(pause).await;
+        while queue.try_recv().is_ok() {}
+        peers.report_unreachable(to).await;
+    }
+}
+
+/// Sends until the stream breaks, or nobody sends any more.
+async fn exchange(
+    peers: &Peers,
+    to: u64,
+    first: Vec<Bytes>,
+    queue: &mut mpsc::Receiver<Vec<Bytes>>,
+) -> Result<(), Status> {
+    let channel = peers.channel(to).map_err(|error| Status::unavailable(error.to_string()))?;
+    let mut client = RaftApiClient::new(channel).max_encoding_message_size(MAX_FRAME);
+    let (frames, stream) = mpsc::channel(FRAMES);
+    let mut request = Request::new(ReceiverStream::new(stream));
+    peers.introduce(request.metadata_mut());
+    let answer = client.exchange(request);
+    tokio::pin!(answer);
+    let ended = |answer: Result<_, Status>| match answer {
+        Ok(_) => Status::unavailable("the peer ended the stream"),
+        Err(status) => match wharf_identity::explain(&status) {
+            Some(reason) => Status::unavailable(reason),
+            None => status,
+        },
+    };
+    let mut next = Some(first);
+    while let Some(messages) = next {
+        let frame = fill(messages, queue);
+        tokio::select! {
+            sent = frames.send(frame) => if sent.is_err() {
+                return Err(ended(answer.await));
+            },
+            result = &mut answer => return Err(ended(result)),
+        }
+        next = tokio::select! {
+            messages = queue.recv() => messages,
+            result = &mut answer => return Err(ended(result)),
+        };
+    }
+    Ok(())
+}
+
+/// One frame from what waits.
+fn fill(mut messages: Vec<Bytes>, queue: &mut mpsc::Receiver<Vec<Bytes>>) -> RaftMessages {
+    let mut bytes: usize = messages.iter().map(Bytes::len).sum();
+    while bytes < FRAME_BYTES
+        && let Ok(more) = queue.try_recv()
+    {
+        bytes += more.iter().map(Bytes::len).sum::<usize>();
+        messages.extend(more);
+    }
+    RaftMessages { messages }
+}

@@ -1,0 +1,76 @@
+//! The receiving end of what controllers send each other.
+
+use super::{MAX_FRAME, Peers};
+use crate::{gate::Caller, propose::Raft, raft::PeerError};
+use std::sync::Arc;
+use tonic::{Request, Response, Status, Streaming};
+use wharf_cluster::ids::ControllerId;
+use wharf_proto::v1::{
+    RaftEnd, RaftMessages, SnapshotChunk,
+    raft_api_server::{RaftApi, RaftApiServer},
+};
+
+/// Takes peers' messages and snapshots for the replica.
+pub struct RaftService {
+    raft: Raft,
+    peers: Arc<Peers>,
+}
+
+impl RaftService {
+    /// A service for this replica.
+    #[must_use]
+    pub fn server(raft: Raft, peers: Arc<Peers>) -> RaftApiServer<Self> {
+        RaftApiServer::new(RaftService { raft, peers }).max_decoding_message_size(MAX_FRAME)
+    }
+
+    /// Who sends, proved by its certificate.
+    fn sender<T>(&self, request: &Request<T>) -> Result<u64, Status> {
+        let peer = Caller::expect(request)?.peer().and_then(|peer| peer.identity());
+        let id: Option<ControllerId> = peer.and_then(|identity| identity.id.parse().ok());
+        let id = id.ok_or_else(|| Status::permission_denied("the certificate names no controller"))?;
+        self.peers.hear(id.0, request.metadata());
+        Ok(id.0)
+    }
+}
+
+#[tonic::async_trait]
+impl RaftApi for RaftService {
+    async fn exchange(
+        &self,
+        request: Request<Streaming<RaftMessages>>,
+    ) -> Result<Response<RaftEnd>, Status> {
+        let from = self.sender(&request)?;
+        let mut stream = request.into_inner();
+        while let Some(batch) = stream.message().await? {
+            for message in batch.messages {
+                self.raft.step(from, &message).await.map_err(|error| refused(from, &error))?;
+            }
+        }
+        Ok(Response::new(RaftEnd {}))
+    }
+
+    async fn snapshot(
+        &self,
+        request: Request<Streaming<SnapshotChunk>>,
+    ) -> Result<Response<RaftEnd>, Status> {
+        let from = self.sender(&request)?;
+        let mut stream = request.into_inner();
+        while let Some(chunk) = stream.message().await? {
+            self.raft
+                .receive_snapshot_chunk(from, chunk.data)
+                .await
+                .map_err(|error| refused(from, &error))?;
+        }
+        Ok(Response::new(RaftEnd {}))
+    }
+}
+
+fn refused(from: u64, error: &PeerError) -> Status {
+    match error {
+        PeerError::Stopped => Status::unavailable(error.to_string()),
+        PeerError::Message(_) | PeerError::Chunk(_) => {
+            tracing::warn!(controller = %ControllerId(from), %error, "refused what a controller sent");
+            Status::invalid_argument(error.to_string())
+        }
+    }
+}
