@@ -1,1 +1,19 @@
-//! .
+//! The harness of the tests on real clusters: real programs, each on a host of its own (a network namespace on a
+//! switch that is one too), killed, paused, cut off and restarted. Needs root.
+//!
+//! The programs are those in `WHARF_BIN_DIR`, else beside the test's own build (`target/release` or `target/debug`).
+
+mod cluster;
+mod host;
+mod image;
+mod process;
+pub mod stack;
+mod view;
+mod wait;
+
+pub use cluster::{Cluster, Options};
+pub use host::{Host, Switch};
+pub use image::{busybox_rootfs, import_busybox};
+pub use process::Process;
+pub use view::{ControllerView, NodeView, ServiceView, TaskView};
+pub use wait::{wait_for, within};

@@ -1,0 +1,499 @@
+//! A real cluster: controllers, a registry and agents as processes on hosts of their own.
+
+use crate::{
+    host::{Host, Switch},
+    process::Process,
+    view::{ControllerView, NodeView, ServiceView, TaskView},
+    wait::{wait_for, within},
+};
+use serde::de::DeserializeOwned;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Output,
+};
+use tempfile::TempDir;
+
+/// What cluster to start.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Number of controllers.
+    pub controllers: u8,
+    /// Number of agents.
+    pub agents: u8,
+    /// More arguments for every agent.
+    pub agent_args: Vec<String>,
+    /// More arguments for every controller.
+    pub controller_args: Vec<String>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { controllers: 3, agents: 3, agent_args: Vec::new(), controller_args: Vec::new() }
+    }
+}
+
+/// One program's place: its host, its folder, and the program while it runs.
+#[derive(Debug)]
+struct Member {
+    name: String,
+    host: Host,
+    process: Option<Process>,
+}
+
+/// A running cluster. Everything of it goes when this does.
+#[derive(Debug)]
+pub struct Cluster {
+    folder: TempDir,
+    run: TempDir,
+    bin: PathBuf,
+    options: Options,
+    client: Host,
+    controllers: Vec<Member>,
+    registry: Member,
+    agents: Vec<Member>,
+    _switch: Switch,
+}
+
+impl Cluster {
+    /// Three controllers, a registry and three agents, all ready.
+    ///
+    /// # Panics
+    /// When they don't become ready.
+    #[must_use]
+    pub fn start() -> Self {
+        Cluster::with(Options::default())
+    }
+
+    /// A cluster as `options` say, ready.
+    ///
+    /// # Panics
+    /// When it doesn't become ready.
+    #[must_use]
+    pub fn with(options: Options) -> Self {
+        let switch = Switch::new();
+        let member = |name: String, last: u8| Member { host: switch.host(&name, last), name, process: None };
+        let mut cluster = Cluster {
+            folder: tempfile::tempdir().expect("a folder can be made"),
+            run: tempfile::Builder::new()
+                .prefix("wt")
+                .rand_bytes(4)
+                .tempdir_in("/run")
+                .expect("/run is writable"),
+            bin: programs(),
+            client: switch.host("client", 2),
+            controllers: (1..=options.controllers).map(|n| member(format!("c{n}"), 10 + n)).collect(),
+            registry: member("registry".to_owned(), 20),
+            agents: (1..=options.agents).map(|n| member(format!("a{n}"), 30 + n)).collect(),
+            options,
+            _switch: switch,
+        };
+        cluster.boot();
+        cluster
+    }
+
+    fn boot(&mut self) {
+        self.start_controller_with(0, &["--bootstrap".to_owned()], &[]);
+        let admin = self.folder.path().join("admin.json");
+        wait_for("the admin's context", 30, || fs::metadata(&admin).ok().filter(|file| file.len() > 0));
+        self.ok(&[
+            "context",
+            "add",
+            admin.to_str().expect("temporary paths are text"),
+            "--name",
+            "test",
+            "--use",
+        ]);
+        wait_for("the first controller", 30, || {
+            self.run(&["get", "controllers"]).status.success().then_some(())
+        });
+        let first = format!("{}:7400", self.controllers[0].host.address);
+        if self.controllers.len() > 1 {
+            let token = self.token("controller");
+            for index in 1..self.controllers.len() {
+                self.start_controller_with(
+                    index,
+                    &["--join".to_owned(), first.clone()],
+                    &[("WHARF_TOKEN", &token)],
+                );
+            }
+            let wanted = self.controllers.len();
+            within(
+                60,
+                "every controller votes",
+                || self.controllers(),
+                |all| all.iter().filter(|one| one.role != "learner").count() == wanted,
+            );
+        }
+        let addresses: Vec<String> =
+            self.controllers.iter().map(|member| format!("{}:7400", member.host.address)).collect();
+        self.ok(&[
+            "context",
+            "set",
+            "test",
+            "--registry",
+            &self.registry_address(),
+            "--addresses",
+            &addresses.join(","),
+        ]);
+        let token = self.token("registry");
+        self.start_registry(&token);
+        let token = self.token("agent");
+        for index in 0..self.agents.len() {
+            self.start_agent_with(index, &token);
+        }
+        let wanted = self.agents.len();
+        within(
+            60,
+            "every agent is ready",
+            || self.nodes(),
+            |nodes| nodes.iter().filter(|node| node.state == "ready").count() == wanted,
+        );
+    }
+
+    fn token(&self, role: &str) -> String {
+        self.ok(&["token", "show", "--role", role]).trim().to_owned()
+    }
+
+    fn start_controller_with(&mut self, index: usize, how: &[String], env: &[(&str, &str)]) {
+        let member = &self.controllers[index];
+        let mut args = how.to_vec();
+        args.extend(
+            [
+                "--name",
+                &member.name,
+                "--listen",
+                "0.0.0.0:7400",
+                "--advertise",
+                &format!("{}:7400", member.host.address),
+                "--data-dir",
+                &self.path(&member.name),
+                "--admin-context",
+                &self.path("admin.json"),
+            ]
+            .map(str::to_owned),
+        );
+        args.extend(self.options.controller_args.iter().cloned());
+        let log = self.log(&member.name);
+        let process = Process::start(&member.host, &self.bin.join("wharf-controller"), &args, env, &log);
+        self.controllers[index].process = Some(process);
+    }
+
+    /// Starts a controller that has run before.
+    pub fn start_controller(&mut self, index: usize) {
+        let how = if index == 0 {
+            vec!["--bootstrap".to_owned()]
+        } else {
+            vec!["--join".to_owned(), format!("{}:7400", self.controllers[0].host.address)]
+        };
+        self.start_controller_with(index, &how, &[]);
+    }
+
+    /// Kills a controller as a crash would.
+    pub fn kill_controller(&mut self, index: usize) {
+        if let Some(mut process) = self.controllers[index].process.take() {
+            process.kill();
+        }
+    }
+
+    /// The running program of a controller.
+    #[must_use]
+    pub fn controller(&self, index: usize) -> Option<&Process> {
+        self.controllers[index].process.as_ref()
+    }
+
+    /// Index of the leader.
+    #[must_use]
+    pub fn leader(&self) -> usize {
+        wait_for("a leader", 30, || {
+            let all: Vec<ControllerView> = self.try_json(&["get", "controllers", "-o", "json"])?;
+            let leader = all.into_iter().find(|one| one.role == "leader")?;
+            self.controllers.iter().position(|member| member.name == leader.name)
+        })
+    }
+
+    fn start_registry(&mut self, token: &str) {
+        let address = self.registry_address();
+        let args = [
+            "--join",
+            &format!("{}:7400", self.controllers[0].host.address),
+            "--listen",
+            "0.0.0.0:5000",
+            "--advertise",
+            &address,
+            "--data-dir",
+            &self.path("registry"),
+        ]
+        .map(str::to_owned);
+        let (bin, log) = (self.bin.join("wharf-registry"), self.log("registry"));
+        let process = Process::start(&self.registry.host, &bin, &args, &[("WHARF_TOKEN", token)], &log);
+        self.registry.process = Some(process);
+        wait_for("the registry", 30, || self.run(&["image", "ls"]).status.success().then_some(()));
+    }
+
+    /// Stops the registry for good.
+    pub fn kill_registry(&mut self) {
+        if let Some(mut process) = self.registry.process.take() {
+            process.kill();
+        }
+    }
+
+    /// `host:port` of the registry.
+    #[must_use]
+    pub fn registry_address(&self) -> String {
+        format!("{}:5000", self.registry.host.address)
+    }
+
+    fn start_agent_with(&mut self, index: usize, token: &str) {
+        let controllers: Vec<String> =
+            self.controllers.iter().map(|member| format!("{}:7400", member.host.address)).collect();
+        let member = &self.agents[index];
+        let mut args = [
+            "--join",
+            &controllers.join(","),
+            "--name",
+            &member.name,
+            "--advertise",
+            &member.host.address,
+            "--data-dir",
+            &self.path(&member.name),
+            "--run-dir",
+            &self.run_dir(&member.name),
+        ]
+        .map(str::to_owned)
+        .to_vec();
+        args.extend(self.options.agent_args.iter().cloned());
+        let env = if token.is_empty() { vec![] } else { vec![("WHARF_TOKEN", token)] };
+        let log = self.log(&member.name);
+        let process = Process::start(&member.host, &self.bin.join("wharf-agent"), &args, &env, &log);
+        self.agents[index].process = Some(process);
+    }
+
+    /// Starts an agent that has run before.
+    pub fn start_agent(&mut self, index: usize) {
+        self.start_agent_with(index, "");
+    }
+
+    /// Kills an agent as a crash would; its containers stay.
+    pub fn kill_agent(&mut self, index: usize) {
+        if let Some(mut process) = self.agents[index].process.take() {
+            process.kill();
+        }
+    }
+
+    /// The running program of an agent.
+    #[must_use]
+    pub fn agent(&self, index: usize) -> Option<&Process> {
+        self.agents[index].process.as_ref()
+    }
+
+    /// The host of an agent.
+    #[must_use]
+    pub fn agent_host(&self, index: usize) -> &Host {
+        &self.agents[index].host
+    }
+
+    /// The host of a controller.
+    #[must_use]
+    pub fn controller_host(&self, index: usize) -> &Host {
+        &self.controllers[index].host
+    }
+
+    /// The host that the client runs on.
+    #[must_use]
+    pub fn client_host(&self) -> &Host {
+        &self.client
+    }
+
+    /// A path in the cluster's folder.
+    #[must_use]
+    pub fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).to_str().expect("temporary paths are text").to_owned()
+    }
+
+    /// The folder of a member's sockets.
+    fn run_dir(&self, name: &str) -> String {
+        self.run.path().join(name).to_str().expect("temporary paths are text").to_owned()
+    }
+
+    fn log(&self, name: &str) -> PathBuf {
+        self.folder.path().join(format!("{name}.log"))
+    }
+
+    /// Where the programs are.
+    #[must_use]
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.bin.join(name)
+    }
+
+    /// Runs `wharf` and gives what came of it.
+    ///
+    /// # Panics
+    /// When it can't be run.
+    pub fn run(&self, args: &[&str]) -> Output {
+        let program = self.bin.join("wharf");
+        let mut command = self.client.command(program.to_str().expect("the build's path is text"));
+        command.args(args).env("WHARF_CONFIG_DIR", self.folder.path().join("client")).env("NO_COLOR", "1");
+        command.output().expect("nsenter can be run")
+    }
+
+    /// Runs `wharf` and gives what it printed.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub fn ok(&self, args: &[&str]) -> String {
+        let output = self.run(args);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "wharf {}: {}\n{errors}{printed}", args.join(" "), output.status);
+        printed
+    }
+
+    /// Runs `wharf`, which must fail, and gives its exit code and what it said.
+    ///
+    /// # Panics
+    /// When it succeeds.
+    pub fn fails(&self, args: &[&str]) -> (i32, String) {
+        let output = self.run(args);
+        let said =
+            format!("{}{}", String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&output.stdout));
+        assert!(!output.status.success(), "wharf {} must fail, and said: {said}", args.join(" "));
+        (output.status.code().unwrap_or(-1), said)
+    }
+
+    fn try_json<T: DeserializeOwned>(&self, args: &[&str]) -> Option<T> {
+        let output = self.run(args);
+        serde_json::from_slice(&output.stdout).ok().filter(|_| output.status.success())
+    }
+
+    fn list<T: DeserializeOwned>(&self, args: &[&str]) -> Vec<T> {
+        let printed = self.ok(args);
+        serde_json::from_str(&printed)
+            .unwrap_or_else(|error| panic!("wharf {}: {error}: {printed}", args.join(" ")))
+    }
+
+    /// The controllers.
+    #[must_use]
+    pub fn controllers(&self) -> Vec<ControllerView> {
+        self.list(&["get", "controllers", "-o", "json"])
+    }
+
+    /// The nodes.
+    #[must_use]
+    pub fn nodes(&self) -> Vec<NodeView> {
+        self.list(&["get", "nodes", "-o", "json"])
+    }
+
+    /// A service.
+    ///
+    /// # Panics
+    /// When there is no such service.
+    #[must_use]
+    pub fn service(&self, name: &str) -> ServiceView {
+        self.list(&["get", "services", name, "-o", "json"]).pop().expect("a named service is listed")
+    }
+
+    /// A service's tasks that have not ended.
+    #[must_use]
+    pub fn tasks(&self, service: &str) -> Vec<TaskView> {
+        self.list(&["get", "tasks", "--service", service, "-o", "json"])
+    }
+
+    /// A service's tasks, those that have ended too.
+    #[must_use]
+    pub fn all_tasks(&self, service: &str) -> Vec<TaskView> {
+        self.list(&["get", "tasks", "--service", service, "--all", "-o", "json"])
+    }
+
+    /// A service's running tasks, by name.
+    #[must_use]
+    pub fn running(&self, service: &str) -> Vec<TaskView> {
+        let mut tasks = self.tasks(service);
+        tasks.retain(|task| {
+            task.state == "running" && task.desired == "running" && task.node_state == "ready"
+        });
+        tasks.sort_by(|a, b| a.name.cmp(&b.name));
+        tasks
+    }
+
+    /// Waits until a service has so many running tasks and no other, and gives them.
+    pub fn await_running(&self, service: &str, count: usize, seconds: u64) -> Vec<TaskView> {
+        let what = format!("{service} has {count} running tasks and no other");
+        within(
+            seconds,
+            &what,
+            || self.tasks(service),
+            |tasks| {
+                tasks.iter().all(|task| task.state == "running" && task.desired == "running")
+                    && tasks.len() == count
+            },
+        );
+        self.running(service)
+    }
+
+    /// Applies a Compose file and waits as `wharf apply` does.
+    pub fn apply(&self, yaml: &str) -> String {
+        let file = self.write("stack.yaml", yaml);
+        self.ok(&["apply", "--yes", "-f", &file])
+    }
+
+    /// Writes a file into the cluster's folder.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub fn write(&self, name: &str, text: &str) -> String {
+        let path = self.path(name);
+        fs::write(&path, text).expect("a file can be written");
+        path
+    }
+
+    /// What a member's program has printed.
+    #[must_use]
+    pub fn output_of(&self, name: &str) -> String {
+        fs::read(self.log(name)).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for member in self.controllers.iter().chain([&self.registry]).chain(&self.agents) {
+                let output = self.output_of(&member.name);
+                let lines: Vec<&str> = output.lines().collect();
+                eprintln!("--- {}\n{}", member.name, lines[lines.len().saturating_sub(25)..].join("\n"));
+            }
+        }
+        for member in self.agents.iter_mut().chain([&mut self.registry]).chain(&mut self.controllers) {
+            if let Some(process) = &mut member.process {
+                process.signal(nix::sys::signal::Signal::SIGCONT);
+                process.kill();
+            }
+        }
+        for member in &self.agents {
+            let program = self.bin.join("wharf-agent");
+            let reset = member
+                .host
+                .command(program.to_str().unwrap_or_default())
+                .args(["reset", "--yes", "--data-dir", &self.path(&member.name)])
+                .args(["--run-dir", &self.run_dir(&member.name)])
+                .output();
+            match reset {
+                Ok(output) if !output.status.success() => {
+                    eprintln!("reset of {}: {}", member.name, String::from_utf8_lossy(&output.stderr));
+                }
+                Err(error) => eprintln!("reset of {}: {error}", member.name),
+                Ok(_) => {}
+            }
+        }
+    }
+}
+
+/// The folder of the programs under test.
+fn programs() -> PathBuf {
+    if let Some(folder) = std::env::var_os("WHARF_BIN_DIR") {
+        return PathBuf::from(folder);
+    }
+    let test = std::env::current_exe().expect("a test knows its own path");
+    let folder = test.ancestors().find(|folder| folder.join("wharf-controller").exists());
+    folder.map(Path::to_owned).expect("the programs are built: cargo build --bins")
+}
