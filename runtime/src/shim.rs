@@ -4,6 +4,7 @@
 
 mod console;
 mod embedded;
+mod exec;
 mod executor;
 mod external;
 mod log;
@@ -14,6 +15,6 @@ mod seccomp;
 mod serve;
 mod supervise;
 
-pub use embedded::{ExecArgs, exec};
+pub use exec::exec;
 pub use run::run;
 pub use seccomp::compile;

@@ -1,13 +1,13 @@
 //! `wharf-shim`: started by the node agent only, never by people.
 //!
 //! - `run BUNDLE`: becomes the shim of a container
-//! - `exec ROOT BUNDLE PROCESS PIDFILE ID`: runs a process in a container of the embedded runtime
+//! - `exec BUNDLE PROCESS PIDFILE`: runs a process in a container and waits for it
 //! - `seccomp`: compiles a seccomp filter from stdin to stdout
 
 use std::path::Path;
 use std::process::ExitCode;
 
-use wharf_runtime::shim::{self, ExecArgs};
+use wharf_runtime::shim;
 
 /// What Docker answers when a command can't be run; an agent takes it for the command's failure.
 const CANNOT_RUN: u8 = 126;
@@ -17,13 +17,9 @@ fn main() -> ExitCode {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let result = match args.as_slice() {
         ["run", bundle] => shim::run(Path::new(bundle)).map(|()| 0),
-        ["exec", root, bundle, process, pid_file, id] => shim::exec(&ExecArgs {
-            root: root.into(),
-            bundle: bundle.into(),
-            process: process.into(),
-            pid_file: pid_file.into(),
-            id: (*id).to_owned(),
-        }),
+        ["exec", bundle, process, pid_file] => {
+            shim::exec(Path::new(bundle), Path::new(process), Path::new(pid_file))
+        }
         ["seccomp"] => shim::compile(std::io::stdin().lock(), std::io::stdout().lock()).map(|()| 0),
         _ => Err(anyhow::anyhow!("wharf-shim is run by wharf-agent; see the documentation of the agent")),
     };

@@ -14,7 +14,7 @@ use crate::runtimes::Runtime;
 use crate::spec::{ContainerSpec, SpecError, User, make_dir_in_root, oci_spec, resolve_user, valid_id};
 
 /// What a shim, and so an external runtime, finds its own tools with.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Longest first word of a shim.
 const MAX_REPLY: u64 = 64 * 1024;
 
@@ -130,8 +130,11 @@ impl Inner {
         read.map_err(io_error("can't read the shim's answer".to_owned()))?;
         match serde_json::from_str(&line) {
             Ok(Reply::Running(record)) => Ok(record.into()),
-            Ok(Reply::Error { error }) if error.starts_with("exec: ") => Err(CreateError::Command(error)),
-            Ok(Reply::Error { error }) => Err(CreateError::Runtime(error)),
+            // Every runtime words it so, after words of its own.
+            Ok(Reply::Error { error }) => Err(match error.find("exec: \"") {
+                Some(at) => CreateError::Command(error[at..].to_owned()),
+                None => CreateError::Runtime(error),
+            }),
             Ok(Reply::Exited(_) | Reply::Done) | Err(_) => {
                 Err(CreateError::Runtime("the shim ended before the container ran".to_owned()))
             }

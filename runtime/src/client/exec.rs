@@ -37,7 +37,7 @@ pub(crate) async fn exec(
     let files = Files::write(&dir, command)?;
     let (reader, writer) =
         pipe2(OFlag::O_CLOEXEC).map_err(|e| failed("can't make a pipe for", &dir, e.into()))?;
-    let mut child = runtime_command(inner, &dir, &config, &files, writer)?;
+    let mut child = start(inner, &dir, &files, writer)?;
     let mut output = Output { pipe: receiver(reader, &dir)?, bytes: Vec::new() };
     let ended = tokio::time::timeout(timeout, output.read_while(&mut child)).await;
     let code = match ended {
@@ -117,23 +117,18 @@ fn oci_user(rootfs: &Path, user: &User) -> Result<OciUser, RuntimeError> {
     Ok(user)
 }
 
-fn runtime_command(
-    inner: &Inner,
-    dir: &Path,
-    config: &ShimConfig,
-    files: &Files,
-    output: OwnedFd,
-) -> Result<Child, RuntimeError> {
-    let program = config.runtime.as_ref().unwrap_or(&inner.config.shim);
+fn start(inner: &Inner, dir: &Path, files: &Files, output: OwnedFd) -> Result<Child, RuntimeError> {
+    let program = &inner.config.shim;
     let mut command = Command::new(program);
-    if config.runtime.is_none() {
-        command.arg("exec").arg(&config.oci_root).arg(dir).arg(&files.process).arg(&files.pid);
-    } else {
-        command.arg("--root").arg(&config.oci_root).arg("exec");
-        command.arg("--process").arg(&files.process).arg("--pid-file").arg(&files.pid);
-    }
+    command
+        .arg("exec")
+        .arg(dir)
+        .arg(&files.process)
+        .arg(&files.pid)
+        .env_clear()
+        .env("PATH", super::create::PATH);
     let second = output.try_clone().map_err(|e| failed("can't make a pipe for", dir, e))?;
-    command.arg(&config.id).env_clear().stdin(Stdio::null()).stdout(output).stderr(second).kill_on_drop(true);
+    command.stdin(Stdio::null()).stdout(output).stderr(second).kill_on_drop(true);
     command.spawn().map_err(|e| failed("can't run", program, e))
 }
 
@@ -182,7 +177,7 @@ fn exit_code(status: ExitStatus) -> i32 {
     status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
 }
 
-/// Kills the runtime that waits for the process, the process, and all that either of them started.
+/// Kills the process, all that it started, and the program that waits for it.
 async fn kill_exec(inner: &Inner, config: &ShimConfig, files: &Files, child: &mut Child) {
     let leader = fs::read_to_string(&files.pid).ok().and_then(|t| t.trim().parse::<i32>().ok());
     if let Some(runtime) = child.id().and_then(|pid| i32::try_from(pid).ok()) {
@@ -205,7 +200,7 @@ async fn kill_exec(inner: &Inner, config: &ShimConfig, files: &Files, child: &mu
         }
     }
     if let Err(error) = child.kill().await {
-        tracing::warn!(id = config.id, %error, "could not end the runtime of an exec");
+        tracing::warn!(id = config.id, %error, "could not end an exec");
     }
 }
 

@@ -4,14 +4,13 @@
 
 use std::fs::File;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Context;
 use libcontainer::container::Container;
 use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::syscall::syscall::SyscallType;
 use nix::fcntl::OFlag;
-use nix::sys::wait::WaitStatus;
 use nix::unistd::pipe2;
 
 use super::executor::CommandExecutor;
@@ -87,49 +86,42 @@ fn filter(bundle: &Path) -> anyhow::Result<Option<Program>> {
     }
 }
 
-/// What [`exec`] runs, and where.
-#[derive(Debug)]
-pub struct ExecArgs {
-    /// Directory of the embedded runtime's state.
-    pub root: PathBuf,
-    /// The container's bundle.
-    pub bundle: PathBuf,
-    /// File that holds the process as the OCI spec writes it.
-    pub process: PathBuf,
-    /// File that gets the pid of the process.
-    pub pid_file: PathBuf,
-    /// The container.
-    pub id: String,
-}
-
-/// Runs a process in a running container with this process's stdio, waits for it, and returns its exit code.
-///
-/// # Errors
-/// If it can't be started.
-pub fn exec(args: &ExecArgs) -> anyhow::Result<i32> {
-    let (reader, writer) = pipe2(OFlag::O_CLOEXEC)?;
+/// Starts a process in a running container, with this process's stdio, and returns its pid. It is a child of this
+/// process.
+pub(crate) fn exec(
+    config: &ShimConfig,
+    bundle: &Path,
+    process: &Path,
+    pid_file: &Path,
+) -> Result<i32, String> {
+    let (reader, writer) = pipe2(OFlag::O_CLOEXEC).map_err(|e| format!("can't make a pipe: {e}"))?;
     let report = ErrorReport::new(writer.as_raw_fd());
     report.collect_errors();
-    let result = ContainerBuilder::new(args.id.clone(), SyscallType::default())
-        .with_root_path(&args.root)?
-        .with_pid_file(Some(&args.pid_file))?
-        .with_executor(CommandExecutor { filter: filter(&args.bundle)?, report: report.clone() })
-        .as_tenant()
-        .with_detach(true)
-        .with_process(Some(&args.process))
-        .build();
-    match &result {
-        Ok(pid) => report.started(pid.as_raw()),
-        Err(error) => report.failed(&error.to_string()),
+    match join(config, bundle, process, pid_file, &report) {
+        Ok(pid) => report.started(pid),
+        Err(error) => report.failed(&format!("{error:#}")),
     }
     drop(writer);
-    match (result, Outcome::parse(&read_text(reader))) {
-        (Ok(pid), Outcome::Started(_)) => Ok(match wait_for(nix::unistd::Pid::from_raw(pid.as_raw()))? {
-            WaitStatus::Exited(_, code) => code,
-            WaitStatus::Signaled(_, signal, _) => 128 + signal as i32,
-            other => anyhow::bail!("the process ended in an unexpected way: {other:?}"),
-        }),
-        (_, Outcome::Failed(reason)) => anyhow::bail!(reason),
-        (Err(error), Outcome::Started(_)) => Err(error.into()),
+    match Outcome::parse(&read_text(reader)) {
+        Outcome::Started(pid) => Ok(pid),
+        Outcome::Failed(reason) => Err(reason),
     }
+}
+
+fn join(
+    config: &ShimConfig,
+    bundle: &Path,
+    process: &Path,
+    pid_file: &Path,
+    report: &ErrorReport,
+) -> anyhow::Result<i32> {
+    let pid = ContainerBuilder::new(config.id.clone(), SyscallType::default())
+        .with_root_path(&config.oci_root)?
+        .with_pid_file(Some(pid_file))?
+        .with_executor(CommandExecutor { filter: filter(bundle)?, report: report.clone() })
+        .as_tenant()
+        .with_detach(true)
+        .with_process(Some(process))
+        .build()?;
+    Ok(pid.as_raw())
 }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask};
+use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork};
 
@@ -36,10 +36,23 @@ pub(crate) fn wait_for(pid: Pid) -> nix::Result<WaitStatus> {
 
 /// Gives a new program the signals it expects: none blocked, none ignored.
 pub(crate) fn reset_signals() {
-    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
-    for signal in Signal::iterator() {
-        // SAFETY: the default action runs no code of ours. It fails for SIGKILL and SIGSTOP, which have no other.
-        let _ = unsafe { sigaction(signal, &default) };
+    /// As the kernel has it on x86-64 and 64-bit ARM; all zero is the default action.
+    #[repr(C)]
+    struct KernelAction([u64; 4]);
+    let default = KernelAction([0; 4]);
+    for signal in 1..=64 {
+        // Not through libc, which refuses the two signals it keeps for itself though they can be ignored too.
+        // SAFETY: the action is read only, and as long as the kernel's; the default one runs no code of ours.
+        // It fails for SIGKILL and SIGSTOP, which have no other.
+        unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                std::ptr::from_ref(&default),
+                std::ptr::null::<u8>(),
+                8,
+            )
+        };
     }
     let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
 }

@@ -18,30 +18,6 @@ const INSTRUCTION: usize = 8;
 /// Most instructions the kernel takes.
 const MAX_INSTRUCTIONS: usize = 4096;
 
-/// Calls that this libseccomp may not know yet. Since Linux 5.1 a new call has the same number everywhere.
-const NEW_SYSCALLS: [(&str, i32); 20] = [
-    ("cachestat", 451),
-    ("fchmodat2", 452),
-    ("map_shadow_stack", 453),
-    ("futex_wake", 454),
-    ("futex_wait", 455),
-    ("futex_requeue", 456),
-    ("statmount", 457),
-    ("listmount", 458),
-    ("lsm_get_self_attr", 459),
-    ("lsm_set_self_attr", 460),
-    ("lsm_list_modules", 461),
-    ("mseal", 462),
-    ("setxattrat", 463),
-    ("getxattrat", 464),
-    ("listxattrat", 465),
-    ("removexattrat", 466),
-    ("open_tree_attr", 467),
-    ("file_getattr", 468),
-    ("file_setattr", 469),
-    ("rseq_slice_yield", 471),
-];
-
 /// A compiled filter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Program(Vec<u8>);
@@ -121,8 +97,8 @@ fn build(seccomp: &LinuxSeccomp) -> anyhow::Result<ScmpFilterContext> {
         }
         let args: Vec<ScmpArgCompare> = rule.args().iter().flatten().map(comparison).collect();
         for name in rule.names() {
-            // A call that no one knows has no number to match.
-            let Some(call) = number(name) else { continue };
+            // One that libseccomp does not know is newer than it, or of another processor: see `unknown_calls`.
+            let Ok(call) = ScmpSyscall::from_name(name) else { continue };
             if distinct_args(rule.args().as_deref().unwrap_or_default()) {
                 filter.add_rule_conditional(action, call, &args)?;
             } else {
@@ -134,13 +110,6 @@ fn build(seccomp: &LinuxSeccomp) -> anyhow::Result<ScmpFilterContext> {
         }
     }
     Ok(filter)
-}
-
-fn number(name: &str) -> Option<ScmpSyscall> {
-    let known = ScmpSyscall::from_name(name).ok();
-    known.or_else(|| {
-        NEW_SYSCALLS.iter().find(|(n, _)| *n == name).map(|(_, number)| ScmpSyscall::from(*number))
-    })
 }
 
 fn distinct_args(args: &[LinuxSeccompArg]) -> bool {
@@ -217,7 +186,8 @@ fn unknown_calls(seccomp: &LinuxSeccomp) -> anyhow::Result<Vec<u8>> {
     }
     let Some(audit_arch) = native_audit_arch() else { return Ok(Vec::new()) };
     let rules = seccomp.syscalls().iter().flatten();
-    let numbers = rules.flat_map(LinuxSyscall::names).filter_map(|n| number(n)).map(i32::from);
+    let numbers =
+        rules.flat_map(LinuxSyscall::names).filter_map(|n| ScmpSyscall::from_name(n).ok()).map(i32::from);
     // Above that are the numbers of other interfaces, such as x32's.
     let Some(newest) = numbers.filter(|n| (0..0x4000_0000).contains(n)).max() else { return Ok(Vec::new()) };
     const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;

@@ -80,7 +80,7 @@ fn named(field: &'static str, list: &[String]) -> Result<Named, SpecError> {
 
 /// The sets of the OCI spec. As after an exec by such a user, only root has them in effect.
 pub(crate) fn oci_capabilities(set: &BTreeSet<String>, uid: u32) -> LinuxCapabilities {
-    let all: HashSet<Capability> = set.iter().filter_map(|c| c.parse().ok()).collect();
+    let all: HashSet<Capability> = set.iter().filter_map(|c| c.strip_prefix("CAP_")?.parse().ok()).collect();
     let active = if uid == 0 { all.clone() } else { HashSet::new() };
     let mut caps = LinuxCapabilities::default();
     caps.set_bounding(Some(all));
