@@ -291,11 +291,12 @@ impl fmt::Display for Constraint {
 impl FromStr for Constraint {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        let (key, comparison, value) = if let Some((key, value)) = text.split_once("==") {
-            (key, Comparison::Equal, value)
-        } else if let Some((key, value)) = text.split_once("!=") {
-            (key, Comparison::NotEqual, value)
-        } else {
+        let equal = text.split_once("==").map(|(key, value)| (key, Comparison::Equal, value));
+        let different = text.split_once("!=").map(|(key, value)| (key, Comparison::NotEqual, value));
+        // The operator that comes first is meant: the value may hold the other one.
+        let Some((key, comparison, value)) =
+            equal.into_iter().chain(different).min_by_key(|(key, ..)| key.len())
+        else {
             return Err(format!("constraint \"{text}\" has neither == nor !="));
         };
         Ok(Constraint { key: key.trim().parse()?, comparison, value: value.trim().to_owned() })
