@@ -201,8 +201,12 @@ impl From<StorageError> for ApiError {
 }
 
 /// Says whether an error comes from a disk without room.
-fn is_full(error: &(dyn std::error::Error + 'static)) -> bool {
-    let mut cause = Some(error);
+fn is_full(error: &StorageError) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = match error {
+        StorageError::Store(cause) => Some(cause),
+        StorageError::Io { cause, .. } => Some(cause),
+        _ => None,
+    };
     while let Some(error) = cause {
         if let Some(io) = error.downcast_ref::<std::io::Error>() {
             use std::io::ErrorKind::{QuotaExceeded, StorageFull};

@@ -41,9 +41,9 @@
 //! content that no manifest refers to any more, while the registry is stopped.
 //!
 //! # Bounds
-//! Blobs stream through about 2 MiB of memory each. Manifests have at most 4 MiB, names 255 and tags 128
+//! Blobs stream through about 1 MiB of memory each. Manifests have at most 4 MiB, names 255 and tags 128
 //! characters, uploads 10,000 chunks and `--max-blob-bytes`; a body may pause for a minute; there are at
-//! most 512 connections; an upload without a new chunk for `--upload-ttl` is removed.
+//! most 512 connections, with 16 requests each; an upload without a new chunk for `--upload-ttl` is removed.
 
 mod api;
 mod digest;

@@ -21,7 +21,7 @@ const INDEX: [&str; 2] = [OCI_INDEX, "application/vnd.docker.distribution.manife
 pub enum ManifestError {
     /// Not JSON, or not of a manifest's form.
     #[error("the manifest is not valid: {0}")]
-    Json(#[from] serde_json::Error),
+    Json(serde_json::Error),
     /// Its media type is not supported.
     #[error(
         "manifest media type {0:?} is not supported: push an OCI image manifest or index, or a Docker \
@@ -51,13 +51,12 @@ pub enum ManifestError {
         problem: &'static str,
     },
     /// A descriptor has a bad digest.
-    #[error("descriptor of {what}: {source}")]
+    #[error("descriptor of {what}: {problem}")]
     Digest {
         /// Which descriptor.
         what: String,
         /// What is wrong with its digest.
-        #[source]
-        source: crate::digest::DigestError,
+        problem: crate::digest::DigestError,
     },
 }
 
@@ -132,7 +131,7 @@ struct Descriptor {
 impl Manifest {
     /// Reads `content`, which was sent as `content_type`.
     pub fn parse(content: &[u8], content_type: Option<&str>) -> Result<Self, ManifestError> {
-        let document: Document = serde_json::from_slice(content)?;
+        let document: Document = serde_json::from_slice(content).map_err(ManifestError::Json)?;
         let media_type = media_type(content_type, document.media_type.as_deref())?;
         if document.schema_version != Some(2) || document.fs_layers.is_some() {
             return Err(ManifestError::SchemaVersion);
@@ -200,7 +199,7 @@ fn dependency(
 ) -> Result<Dependency, ManifestError> {
     match descriptor.digest.parse() {
         Ok(digest) => Ok(Dependency { digest, size: descriptor.size, is_manifest }),
-        Err(source) => Err(ManifestError::Digest { what: what(), source }),
+        Err(problem) => Err(ManifestError::Digest { what: what(), problem }),
     }
 }
 

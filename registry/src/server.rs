@@ -24,9 +24,11 @@ use wharf_identity::{ServerStream, TlsIncoming, tls_incoming};
 use crate::api::{Api, Client};
 use crate::storage::{Limits, Storage, StorageError};
 
-/// The most connections at once; further ones wait in the kernel's queue. It bounds memory: each may
-/// cost a few MiB while it uploads.
+/// The most connections at once; further ones wait in the kernel's queue. With the next figure it bounds
+/// memory: each upload costs about 1 MiB.
 const MAX_CONNECTIONS: usize = 512;
+/// The most requests at once on an HTTP/2 connection.
+const MAX_STREAMS: u32 = 16;
 /// How long a client may take to send a request's headers, or be quiet between two requests.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
 /// After this long without an acknowledgement the kernel gives a connection up, so that a client that
@@ -58,12 +60,12 @@ pub struct Settings {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The address can't be listened on.
-    #[error("cannot listen on {addr}: {source}")]
+    #[error("cannot listen on {addr}: {cause}")]
     Listen {
         /// The address.
         addr: SocketAddr,
         /// Why.
-        source: io::Error,
+        cause: io::Error,
     },
     /// The store can't be opened.
     #[error(transparent)]
@@ -83,7 +85,7 @@ impl Server {
     /// Opens the store and begins to listen. Connections are answered once `run` runs.
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
         let storage = Arc::new(Storage::open(&settings.data_dir, settings.limits)?);
-        let listen = |source| StartError::Listen { addr: settings.listen, source };
+        let listen = |cause| StartError::Listen { addr: settings.listen, cause };
         let listener = TcpListener::bind(settings.listen).await.map_err(listen)?;
         let addr = listener.local_addr().map_err(listen)?;
         // Accepted connections inherit these.
@@ -188,7 +190,11 @@ fn serve<S>(
     let mut builder = Builder::new(TokioExecutor::new());
     if http2 {
         builder = builder.http2_only();
-        builder.http2().timer(TokioTimer::new()).keep_alive_interval(HEADER_TIMEOUT);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .keep_alive_interval(HEADER_TIMEOUT)
+            .max_concurrent_streams(MAX_STREAMS);
     } else {
         builder = builder.http1_only();
         builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);

@@ -71,7 +71,7 @@ impl Storage {
         }
         if !dry_run {
             collected.leftovers = layout::remove_staged(&self.root)
-                .map_err(|source| StorageError::Io { what: "removing leftovers".into(), source })?;
+                .map_err(|cause| StorageError::Io { what: "removing leftovers".into(), cause })?;
         }
         Ok(collected)
     }

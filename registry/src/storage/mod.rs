@@ -118,18 +118,24 @@ pub enum StorageError {
     Damaged(String),
     /// The store failed.
     #[error("the store failed: {0}")]
-    Store(#[from] object_store::Error),
+    Store(object_store::Error),
     /// The file system failed.
-    #[error("{what}: {source}")]
+    #[error("{what}: {cause}")]
     Io {
         /// What was tried.
         what: String,
         /// What the system said.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// Another process has the data folder.
     #[error("{0} is in use by another wharf-registry: stop it first, or choose another --data-dir")]
     InUse(PathBuf),
+}
+
+impl From<object_store::Error> for StorageError {
+    fn from(error: object_store::Error) -> Self {
+        StorageError::Store(error)
+    }
 }
 
 /// Bytes read from the store or from a request, in order.
@@ -151,7 +157,7 @@ impl Storage {
     pub fn open(data_dir: &FsPath, limits: Limits) -> Result<Self, StorageError> {
         let io = |what: &str, path: &FsPath| {
             let what = format!("{what} {}", path.display());
-            move |source| StorageError::Io { what, source }
+            move |cause| StorageError::Io { what, cause }
         };
         let root = data_dir.join(layout::STORE_DIR);
         let uploads = root.join(layout::UPLOADS);
@@ -160,7 +166,7 @@ impl Storage {
         let lock = File::create(&lock_path).map_err(io("creating", &lock_path))?;
         lock.try_lock().map_err(|error| match error {
             TryLockError::WouldBlock => StorageError::InUse(data_dir.to_owned()),
-            TryLockError::Error(source) => io("locking", &lock_path)(source),
+            TryLockError::Error(cause) => io("locking", &lock_path)(cause),
         })?;
         layout::check_version(&root).map_err(io("checking the layout of", &root))?;
         // Keeps the folder when its last upload is deleted, see `folders`.
@@ -226,7 +232,7 @@ async fn read(result: GetResult) -> Result<ByteStream<'static>, StorageError> {
     match result.payload {
         GetResultPayload::File(file, path) => {
             let mut file = tokio::fs::File::from_std(file);
-            let io = move |source| StorageError::Io { what: format!("reading {}", path.display()), source };
+            let io = move |cause| StorageError::Io { what: format!("reading {}", path.display()), cause };
             file.seek(std::io::SeekFrom::Start(range.start)).await.map_err(io.clone())?;
             let limited = file.take(range.end - range.start);
             Ok(ReaderStream::with_capacity(limited, READ_BYTES).map_err(io).boxed())

@@ -37,7 +37,7 @@ impl Storage {
         };
         let path = layout::referrer(repo, subject, digest);
         let json = serde_json::to_vec(&entry)
-            .map_err(|error| StorageError::Io { what: format!("encoding {path}"), source: error.into() })?;
+            .map_err(|error| StorageError::Io { what: format!("encoding {path}"), cause: error.into() })?;
         self.put(&path, json).await
     }
 

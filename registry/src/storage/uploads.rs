@@ -20,7 +20,7 @@ use crate::name::RepoName;
 
 /// How much of a chunk is gathered before it is written: what one upload costs in memory is about twice
 /// this.
-const WRITE_BYTES: usize = 1024 * 1024;
+const WRITE_BYTES: usize = 256 * 1024;
 /// The most chunks in an upload; object stores have the same bound on parts.
 const MAX_CHUNKS: usize = 10_000;
 

@@ -99,6 +99,7 @@ async fn at_any_moment_leaves_a_whole_blob_or_none() {
         let base = format!("http://{}/v2/app{round}/blobs", registry.addr);
         let push = client.post(format!("{base}/uploads/?digest={digest}")).body(content.clone()).send();
         let push = tokio::spawn(push);
+        // No moment is the right one: whenever the kill comes, what is checked below has to hold.
         tokio::time::sleep(Duration::from_millis(round * 15)).await;
         tokio::task::spawn_blocking(move || registry.kill()).await.unwrap();
         let acknowledged = push.await.unwrap().is_ok_and(|answer| answer.status() == StatusCode::CREATED);

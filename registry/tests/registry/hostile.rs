@@ -5,7 +5,9 @@ use std::net::TcpStream;
 
 use reqwest::{Method, StatusCode};
 
-use crate::support::{DEADLINE, Registry, files, header, refused};
+use tempfile::TempDir;
+
+use crate::support::{DEADLINE, Process, Registry, bytes, client, files, header, refused, sha256};
 
 /// Sends bytes as they are, which no HTTP library would, and returns the answer's beginning.
 async fn raw(registry: &Registry, request: Vec<u8>) -> String {
@@ -112,13 +114,33 @@ async fn a_client_that_sends_too_much_still_reads_the_refusal() {
 }
 
 #[tokio::test]
+async fn a_full_disk_is_an_error_and_no_half_blob() {
+    let dir = TempDir::new().unwrap();
+    let registry = Process::start_on_small_disk(dir.path(), "4m");
+    let client = client();
+    let base = format!("http://{}/v2/app/blobs", registry.addr);
+    let push = |content: Vec<u8>| {
+        let digest = sha256(&content);
+        client.post(format!("{base}/uploads/?digest={digest}")).body(content).send()
+    };
+    let large = bytes(6_000_000, 1);
+    let digest = sha256(&large);
+    let error = refused(push(large).await.unwrap(), StatusCode::INSUFFICIENT_STORAGE, "UNKNOWN").await;
+    assert!(error["message"].as_str().unwrap().contains("disk is full"), "{error}");
+    let head = client.head(format!("{base}/{digest}")).send().await.unwrap();
+    assert_eq!(head.status(), StatusCode::NOT_FOUND);
+    // What the failed push had taken is free again.
+    assert_eq!(push(bytes(3_000_000, 2)).await.unwrap().status(), StatusCode::CREATED);
+}
+
+#[tokio::test]
 async fn many_uploads_at_once() {
     let registry = Registry::start().await;
     let registry = &registry;
     let push = |seed: u8| async move {
-        let content = crate::support::bytes(200_000 + usize::from(seed), seed);
+        let content = bytes(200_000 + usize::from(seed), seed);
         // Half of them push the same.
-        let content = if seed % 2 == 0 { crate::support::bytes(300_000, 0) } else { content };
+        let content = if seed.is_multiple_of(2) { bytes(300_000, 0) } else { content };
         let digest = registry.push_blob("app", &content).await;
         let got = registry.get(&format!("/v2/app/blobs/{digest}")).send().await.unwrap();
         assert!(got.bytes().await.unwrap() == content);

@@ -239,24 +239,39 @@ pub struct Process {
 impl Process {
     /// Starts it on a free loopback port and waits until it is ready.
     pub fn start(data_dir: &Path, more: &[&str]) -> Self {
-        let mut child = command()
-            .args(["--listen", "127.0.0.1:0", "--data-dir"])
-            .arg(data_dir)
-            .args(more)
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut command = command();
+        command.args(["--listen", "127.0.0.1:0", "--data-dir"]).arg(data_dir).args(more);
+        Self::spawn(command)
+    }
+
+    /// Starts it with a small disk of its own for the data, in a mount namespace that ends with it.
+    pub fn start_on_small_disk(data_dir: &Path, size: &str) -> Self {
+        assert!(nix::unistd::geteuid().is_root(), "this test mounts a file system: run it as root");
+        let mut command = Command::new("unshare");
+        command.args([
+            "--mount",
+            "sh",
+            "-ec",
+            "mount -t tmpfs -o size=$2 tmpfs \"$1\"; shift 2; exec \"$@\"",
+            "sh",
+        ]);
+        command.arg(data_dir).arg(size).arg(env!("CARGO_BIN_EXE_wharf-registry"));
+        command.args(["--listen", "127.0.0.1:0", "--data-dir"]).arg(data_dir);
+        Self::spawn(command)
+    }
+
+    fn spawn(mut command: Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let log = BufReader::new(child.stderr.take().unwrap());
         let (ready, when_ready) = std::sync::mpsc::channel();
         // Goes on reading until the end, so that the process never waits for room in the pipe.
         std::thread::spawn(move || {
             let mut seen = String::new();
             for line in log.lines().map_while(Result::ok) {
-                let plain = without_colours(&line);
-                seen.push_str(&plain);
+                seen.push_str(&line);
                 seen.push('\n');
-                if plain.contains("registry is ready") {
-                    let listen = plain.split("listen=").nth(1).and_then(|rest| rest.split(' ').next());
+                if line.contains("registry is ready") {
+                    let listen = line.split("listen=").nth(1).and_then(|rest| rest.split(' ').next());
                     let _ = ready.send(Ok(listen.unwrap().parse().unwrap()));
                 }
             }
@@ -298,17 +313,4 @@ pub fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wharf-registry"));
     command.env_remove("WHARF_TOKEN").env_remove("WHARF_LOG");
     command
-}
-
-fn without_colours(line: &str) -> String {
-    let mut plain = String::new();
-    let mut chars = line.chars();
-    while let Some(c) = chars.next() {
-        if c == '\u{1b}' {
-            chars.by_ref().find(|c| c.is_ascii_alphabetic());
-        } else {
-            plain.push(c);
-        }
-    }
-    plain
 }
