@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use wharf_cluster::{command::Command, state::State};
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 192, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_history_is_sound_and_ends_well(actions in prop::collection::vec(action(), 1..120)) {

@@ -17,6 +17,8 @@ pub struct Invariants {
     highest_id: u64,
     /// Tasks whose node was declared down while they ran: they may run beside their successors.
     excused: BTreeSet<TaskId>,
+    /// Services that were ever updated by starting new tasks first.
+    start_first: BTreeSet<ServiceId>,
 }
 
 impl Invariants {
@@ -64,6 +66,10 @@ impl Invariants {
     }
 
     fn slots_run_one_task(&mut self, state: &State, agents: &BTreeMap<NodeId, Agent>) {
+        let starts_first = state.services().filter(|service| {
+            service.spec.update.order == Order::StartFirst || service.spec.rollback.order == Order::StartFirst
+        });
+        self.start_first.extend(starts_first.map(|service| service.id));
         let is_down = |id| state.node(id).is_none_or(|node| node.status.state == NodeState::Down);
         let mut running: BTreeMap<(ServiceId, Slot), Vec<TaskId>> = BTreeMap::new();
         for agent in agents.values() {
@@ -82,11 +88,8 @@ impl Invariants {
             }
         }
         for ((service, slot), tasks) in running {
-            let starts_first = state.service(service).is_some_and(|service| {
-                service.spec.update.order == Order::StartFirst
-                    || service.spec.rollback.order == Order::StartFirst
-            });
             let tasks: Vec<_> = tasks.into_iter().filter_map(|id| state.task(id)).collect();
+            let starts_first = self.start_first.contains(&service);
             assert!(tasks.len() < 2 || starts_first, "slot {slot} runs {tasks:#?}");
         }
     }
