@@ -213,14 +213,13 @@ impl Cluster {
     }
 
     fn start_registry(&mut self, token: &str) {
-        let address = self.registry_address();
         let args = [
             "--join",
             &format!("{}:7400", self.controllers[0].host.address),
             "--listen",
             "0.0.0.0:5000",
             "--advertise",
-            &address,
+            &self.registry.host.address,
             "--data-dir",
             &self.path("registry"),
         ]

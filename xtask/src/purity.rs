@@ -7,7 +7,7 @@ use std::path::Path;
 
 /// Pure crate, its folder, and the crates it may use.
 const PURE: [(&str, &str, &[&str]); 2] = [
-    ("wharf-cluster", "cluster", &["serde", "imbl", "thiserror"]),
+    ("wharf-cluster", "cluster", &["serde", "serde_json", "imbl", "thiserror"]),
     (
         "wharf-compose",
         "compose",
