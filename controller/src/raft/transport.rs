@@ -10,7 +10,9 @@ use super::snapshot_chunks::OutgoingSnapshot;
 #[error("the peer is unreachable or its queue is full")]
 pub struct Unreachable;
 
-/// Sends to the other replicas. Called from the replica's own thread, so nothing here may block.
+/// Sends to the other replicas. Called from the replica's own thread, so nothing here may block, and
+/// tasks have to be spawned through a [`tokio::runtime::Handle`] kept for it: `tokio::spawn` would run
+/// them on the replica's thread.
 ///
 /// The receiving end hands what arrives, with the sender's proved identity, to
 /// [`RaftHandle::step`](super::RaftHandle::step) and

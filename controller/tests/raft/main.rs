@@ -1,4 +1,5 @@
 //! The controller's Raft: simulated schedules over the real core, and the real log on a real disk.
+#![allow(clippy::unwrap_used)] // tests
 
 mod checker;
 mod disk;

@@ -24,10 +24,10 @@ struct Disk {
 
 impl Disk {
     fn apply(&mut self, batch: &Batch) {
-        if let Some(record) = &batch.snapshot {
-            if let Some(old) = self.snapshot.replace(record.clone()) {
-                self.chunks.retain(|(slot, _), _| *slot != old.slot);
-            }
+        if let Some(record) = &batch.snapshot
+            && let Some(old) = self.snapshot.replace(record.clone())
+        {
+            self.chunks.retain(|(slot, _), _| *slot != old.slot);
         }
         if let Some(position) = batch.compact {
             self.compacted = position;

@@ -126,16 +126,16 @@ fn take(sim: &mut Sim, step: &Step) {
                 core.transfer_leader(to, Box::new(drop));
             }
         }
-        Step::AddLearner(id) => change(sim, MembershipRequest::AddLearner { id, context: context(id) }),
-        Step::Promote(id) => change(sim, MembershipRequest::Promote { id }),
-        Step::Demote(id) => change(sim, MembershipRequest::Demote { id }),
-        Step::Remove(id) => change(sim, MembershipRequest::Remove { id }),
+        Step::AddLearner(id) => change(sim, &MembershipRequest::AddLearner { id, context: context(id) }),
+        Step::Promote(id) => change(sim, &MembershipRequest::Promote { id }),
+        Step::Demote(id) => change(sim, &MembershipRequest::Demote { id }),
+        Step::Remove(id) => change(sim, &MembershipRequest::Remove { id }),
         Step::Rounds(count) => (0..count).for_each(|_| sim.round()),
     }
 }
 
 /// Asks everybody: only a leader takes it, and an old leader's change must not survive wrongly.
-fn change(sim: &mut Sim, request: MembershipRequest) {
+fn change(sim: &mut Sim, request: &MembershipRequest) {
     // An id is never used again after its removal, as in life.
     let removed = |sim: &Sim, id| {
         let facts = sim.checker.facts();
@@ -145,10 +145,10 @@ fn change(sim: &mut Sim, request: MembershipRequest) {
             sets.last().is_some_and(|(voters, learners)| voters.contains(&id) || learners.contains(&id));
         seen && !last
     };
-    if let MembershipRequest::AddLearner { id, .. } = &request {
-        if removed(sim, *id) {
-            return;
-        }
+    if let MembershipRequest::AddLearner { id, .. } = request
+        && removed(sim, *id)
+    {
+        return;
     }
     for id in 1..=NODES {
         drop(sim.change(id, request.clone()));
@@ -196,8 +196,8 @@ fn grown(voters: u64) -> Sim {
     let mut sim = Sim::new(1..NODES + 1);
     sim.run_until("a leader", |sim| sim.leader() == Some(1));
     for id in 2..=voters {
-        sim.change_and_wait(MembershipRequest::AddLearner { id, context: context(id) });
-        sim.change_and_wait(MembershipRequest::Promote { id });
+        sim.change_and_wait(&MembershipRequest::AddLearner { id, context: context(id) });
+        sim.change_and_wait(&MembershipRequest::Promote { id });
     }
     sim
 }

@@ -146,11 +146,11 @@ fn a_replica_that_joins_after_compaction_gets_a_snapshot_that_knows_it() {
     sim.run_until("a leader", |sim| sim.leader() == Some(1));
     propose_and_settle(&mut sim, 1, 40);
     assert!(sim.status(1).first_index > 1);
-    sim.change_and_wait(MembershipRequest::AddLearner { id: 2, context: context(2) });
+    sim.change_and_wait(&MembershipRequest::AddLearner { id: 2, context: context(2) });
     sim.run_until("the learner catches up", |sim| sim.history(2).len() == 40);
     assert_eq!(sim.status(2).learners, [2]);
     assert_eq!(sim.status(1).peers[&2].matched, sim.status(1).last_index, "the leader sees it caught up");
-    sim.change_and_wait(MembershipRequest::Promote { id: 2 });
+    sim.change_and_wait(&MembershipRequest::Promote { id: 2 });
     sim.run_until("both know it", |sim| sim.status(2).voters == [1, 2]);
     sim.crash(1, 0);
     sim.start(1);
@@ -187,9 +187,9 @@ fn a_lost_snapshot_is_sent_again() {
 fn a_learner_does_not_vote_and_does_not_count() {
     let mut sim = Sim::new(1..4);
     sim.run_until("a leader", |sim| sim.leader() == Some(1));
-    sim.change_and_wait(MembershipRequest::AddLearner { id: 2, context: context(2) });
-    sim.change_and_wait(MembershipRequest::Promote { id: 2 });
-    sim.change_and_wait(MembershipRequest::AddLearner { id: 3, context: context(3) });
+    sim.change_and_wait(&MembershipRequest::AddLearner { id: 2, context: context(2) });
+    sim.change_and_wait(&MembershipRequest::Promote { id: 2 });
+    sim.change_and_wait(&MembershipRequest::AddLearner { id: 3, context: context(3) });
     sim.crash(2, 0);
     let command = sim.propose(1);
     for _ in 0..5 {
@@ -231,8 +231,8 @@ fn members_are_changed_only_in_ways_that_make_sense() {
     assert_eq!(first.lock().unwrap().take(), Some(Ok(())));
     assert_eq!((sim.status(2).voters, sim.status(2).learners), (vec![1, 2], vec![3]));
     let only = {
-        sim.change_and_wait(MembershipRequest::Remove { id: 3 });
-        sim.change_and_wait(MembershipRequest::Remove { id: 2 });
+        sim.change_and_wait(&MembershipRequest::Remove { id: 3 });
+        sim.change_and_wait(&MembershipRequest::Remove { id: 2 });
         sim.change(1, MembershipRequest::Remove { id: 1 })
     };
     let only = only.lock().unwrap().take();
@@ -247,7 +247,7 @@ fn a_leader_told_to_leave_hands_over_first() {
     sim.round();
     let answer = answer.lock().unwrap().take();
     assert!(matches!(answer, Some(Err(ChangeError::Propose(_)))), "{answer:?}");
-    sim.change_and_wait(MembershipRequest::Remove { id: 1 });
+    sim.change_and_wait(&MembershipRequest::Remove { id: 1 });
     let leader = sim.leader().unwrap();
     assert_eq!(sim.status(leader).voters, [2, 3]);
     propose_and_settle(&mut sim, leader, 2);
@@ -283,8 +283,8 @@ fn a_restart_never_forgets_who_may_vote() {
     let mut sim = Sim::new(1..4);
     sim.run_until("a leader", |sim| sim.leader() == Some(1));
     for id in 2..=3 {
-        sim.change_and_wait(MembershipRequest::AddLearner { id, context: context(id) });
-        sim.change_and_wait(MembershipRequest::Promote { id });
+        sim.change_and_wait(&MembershipRequest::AddLearner { id, context: context(id) });
+        sim.change_and_wait(&MembershipRequest::Promote { id });
     }
     sim.crash(1, 0);
     sim.start(1);
@@ -383,7 +383,7 @@ fn a_replica_whose_disk_was_lost_refuses_to_pretend() {
 fn a_sole_voter_says_nothing_in_a_term_that_is_not_durable() {
     let mut sim = Sim::new(1..3);
     sim.run_until("a leader", |sim| sim.leader() == Some(1));
-    sim.change_and_wait(MembershipRequest::AddLearner { id: 2, context: context(2) });
+    sim.change_and_wait(&MembershipRequest::AddLearner { id: 2, context: context(2) });
     sim.crash(1, 0);
     sim.start(1);
     while sim.status(1).role != Role::Leader {

@@ -111,8 +111,8 @@ impl Sim {
         let mut sim = Self::new(1..count + 1);
         sim.run_until("a leader", |sim| sim.leader() == Some(1));
         for id in 2..=count {
-            sim.change_and_wait(MembershipRequest::AddLearner { id, context: context(id) });
-            sim.change_and_wait(MembershipRequest::Promote { id });
+            sim.change_and_wait(&MembershipRequest::AddLearner { id, context: context(id) });
+            sim.change_and_wait(&MembershipRequest::Promote { id });
         }
         sim
     }
@@ -296,7 +296,7 @@ impl Sim {
     }
 
     /// Changes the members through whoever leads.
-    pub fn change_and_wait(&mut self, request: MembershipRequest) {
+    pub fn change_and_wait(&mut self, request: &MembershipRequest) {
         for _ in 0..200 {
             self.round();
             let Some(leader) = self.leader() else { continue };
