@@ -93,8 +93,8 @@ impl FromStr for Platform {
     fn from_str(text: &str) -> Result<Self, PlatformError> {
         let parts: Vec<&str> = text.split('/').collect();
         let ok = |part: &&str| {
-            !part.is_empty()
-                && part.len() <= 32
+            part.len() <= 32
+                && part.starts_with(|c: char| c.is_ascii_alphanumeric())
                 && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
         };
         let (os, architecture, variant) = match parts.as_slice() {

@@ -358,9 +358,8 @@ impl Pull {
         if found.name == self.name && found.target == *target {
             return Ok(Some(found));
         }
-        // Found by its index's digest, it keeps that as its target; by its manifest's, it takes the one given.
-        let target = if found.target == *manifest { found.target } else { *target };
-        let record = ImageRecord { name: self.name.clone(), target, stored_at: now(), ..(*found).clone() };
+        let record =
+            ImageRecord { name: self.name.clone(), target: *target, stored_at: now(), ..(*found).clone() };
         self.blocking(move |inner| Ok(Some(inner.store.put(record)?))).await
     }
 

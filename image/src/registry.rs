@@ -33,7 +33,8 @@ use crate::registry::http::{Http, RequestSpec, body_within};
 pub struct RegistryOptions {
     /// Certificates (PEM, any number in each) to trust besides the system's, such as the cluster's CA.
     pub extra_roots: Vec<Vec<u8>>,
-    /// Registries (`HOST` or `HOST:PORT`) that are spoken to in plain HTTP. Loopback always may be.
+    /// Registries (`HOST` or `HOST:PORT`) that are spoken to in plain HTTP. Loopback is without being listed, if it
+    /// has no TLS.
     pub plain_http: HashSet<String>,
     /// How long connecting may take.
     pub connect_timeout: Duration,
@@ -84,7 +85,7 @@ impl RegistryClient {
         name: &ImageName,
         credentials: Option<&Credentials>,
     ) -> Result<Option<Digest>, RegistryError> {
-        let spec = self.manifest_request(Method::HEAD, name, &name.manifest_reference());
+        let spec = self.manifest_request(Method::HEAD, name, &name.manifest_reference()).await;
         let response = self.http.send(name, credentials, &spec).await?;
         let digest =
             response.headers().get("docker-content-digest").and_then(|d| d.to_str().ok()?.parse().ok());
@@ -97,7 +98,7 @@ impl RegistryClient {
         name: &ImageName,
         credentials: Option<&Credentials>,
     ) -> Result<Fetched, RegistryError> {
-        let spec = self.manifest_request(Method::GET, name, &name.manifest_reference());
+        let spec = self.manifest_request(Method::GET, name, &name.manifest_reference()).await;
         let (bytes, content_type) = self
             .http
             .retrying(name, || {
@@ -130,7 +131,7 @@ impl RegistryClient {
         blob: &Descriptor,
         credentials: Option<&Credentials>,
     ) -> Result<Bytes, RegistryError> {
-        let spec = self.blob_request(Method::GET, name, &blob.digest);
+        let spec = self.blob_request(Method::GET, name, &blob.digest).await;
         let limit = blob.size.min(MAX_DOCUMENT);
         let bytes = self
             .http
@@ -183,7 +184,7 @@ impl RegistryClient {
         ingest: &mut Ingest,
         on_bytes: &mut impl FnMut(u64),
     ) -> Result<(), PartError> {
-        let mut spec = self.blob_request(Method::GET, name, &blob.digest);
+        let mut spec = self.blob_request(Method::GET, name, &blob.digest).await;
         if ingest.taken() > 0 {
             spec.headers.push((header::RANGE, format!("bytes={}-", ingest.taken())));
         }
@@ -212,14 +213,14 @@ impl RegistryClient {
         Ok(())
     }
 
-    fn manifest_request(&self, method: Method, name: &ImageName, reference: &str) -> RequestSpec {
-        let mut spec = RequestSpec::new(method, self.http.url(name, &format!("manifests/{reference}")));
+    async fn manifest_request(&self, method: Method, name: &ImageName, reference: &str) -> RequestSpec {
+        let mut spec = RequestSpec::new(method, self.http.url(name, &format!("manifests/{reference}")).await);
         spec.headers.push((header::ACCEPT, media_type::ACCEPTED.join(", ")));
         spec
     }
 
-    fn blob_request(&self, method: Method, name: &ImageName, digest: &Digest) -> RequestSpec {
-        RequestSpec::new(method, self.http.url(name, &format!("blobs/{digest}")))
+    async fn blob_request(&self, method: Method, name: &ImageName, digest: &Digest) -> RequestSpec {
+        RequestSpec::new(method, self.http.url(name, &format!("blobs/{digest}")).await)
     }
 }
 

@@ -1,11 +1,13 @@
 //! Requests to registries: addresses, retries, bounded bodies.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use parking_lot::Mutex;
 use reqwest::header::HeaderName;
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, redirect};
 use tokio::sync::OnceCell;
@@ -19,11 +21,15 @@ use crate::registry::{RegistryOptions, tls};
 const MAX_ERROR_BODY: u64 = 16 * 1024;
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// How long a registry on this machine may take to say whether it speaks TLS.
+const LOOPBACK_WAIT: Duration = Duration::from_secs(1);
 
 pub(super) struct Http {
     options: RegistryOptions,
     tokens: Tokens,
     client: OnceCell<Client>,
+    /// Registries on this machine, and whether they speak TLS.
+    loopback: Mutex<HashMap<String, bool>>,
 }
 
 /// A request that can be sent more than once.
@@ -43,20 +49,39 @@ impl RequestSpec {
 
 impl Http {
     pub(super) fn new(options: RegistryOptions, tokens: Tokens) -> Self {
-        Http { options, tokens, client: OnceCell::new() }
+        Http { options, tokens, client: OnceCell::new(), loopback: Mutex::default() }
     }
 
     /// `https://HOST/v2/REPOSITORY/REST`.
-    pub(super) fn url(&self, name: &ImageName, rest: &str) -> String {
-        format!("{}/v2/{}/{rest}", self.base(name.registry()), name.repository())
+    pub(super) async fn url(&self, name: &ImageName, rest: &str) -> String {
+        format!("{}/v2/{}/{rest}", self.base(name.registry()).await, name.repository())
     }
 
     /// Scheme and host of a registry.
-    pub(super) fn base(&self, registry: &str) -> String {
+    async fn base(&self, registry: &str) -> String {
         // Docker Hub's registry is not at the name that stands in image names.
         let host = if registry == "docker.io" { "registry-1.docker.io" } else { registry };
-        let plain = self.options.plain_http.contains(registry) || is_loopback(registry);
+        let plain = self.options.plain_http.contains(registry)
+            || (is_loopback(registry) && !self.loopback_has_tls(registry).await);
         format!("{}://{host}", if plain { "http" } else { "https" })
+    }
+
+    /// On this machine itself both are fine, so a registry there is asked what it speaks.
+    async fn loopback_has_tls(&self, registry: &str) -> bool {
+        if let Some(known) = self.loopback.lock().get(registry) {
+            return *known;
+        }
+        let Ok(client) = self.client().await else { return true };
+        let asked = client.get(format!("https://{registry}/v2/")).timeout(LOOPBACK_WAIT).send().await;
+        let has_tls = match asked.map_err(|e| (e.is_timeout(), Failure::from(e))) {
+            Ok(_) | Err((_, Failure::Final(Problem::Tls(_)))) => true,
+            // Nobody is there (yet): nothing is learnt from that.
+            Err((true, _)) => return false,
+            Err((_, Failure::Retry(cause))) if cause.contains("refused") => return false,
+            Err(_) => false,
+        };
+        self.loopback.lock().insert(registry.to_owned(), has_tls);
+        has_tls
     }
 
     pub(super) async fn client(&self) -> Result<&Client, Failure> {
@@ -169,8 +194,8 @@ impl Http {
     }
 
     /// Whether a URL is the registry's own: credentials go nowhere else.
-    pub(super) fn is_own(&self, name: &ImageName, url: &reqwest::Url) -> bool {
-        let base = reqwest::Url::parse(&self.base(name.registry()));
+    pub(super) async fn is_own(&self, name: &ImageName, url: &reqwest::Url) -> bool {
+        let base = reqwest::Url::parse(&self.base(name.registry()).await);
         base.is_ok_and(|base| base.origin() == url.origin())
     }
 }
@@ -248,13 +273,13 @@ mod tests {
         }
     }
 
-    #[test]
-    fn speaks_plain_only_where_told_to() {
+    #[tokio::test]
+    async fn speaks_plain_only_where_told_to() {
         let plain_http = ["r.lan:5000".to_owned()].into();
         let http = Http::new(RegistryOptions { plain_http, ..RegistryOptions::default() }, Tokens::default());
-        let url = |name: &str| http.url(&name.parse().unwrap(), "x");
-        assert_eq!(url("r.lan:5000/a"), "http://r.lan:5000/v2/a/x");
-        assert_eq!(url("r.lan/a"), "https://r.lan/v2/a/x");
-        assert_eq!(url("nginx"), "https://registry-1.docker.io/v2/library/nginx/x");
+        let url = async |name: &str| http.url(&name.parse().unwrap(), "x").await;
+        assert_eq!(url("r.lan:5000/a").await, "http://r.lan:5000/v2/a/x");
+        assert_eq!(url("r.lan/a").await, "https://r.lan/v2/a/x");
+        assert_eq!(url("nginx").await, "https://registry-1.docker.io/v2/library/nginx/x");
     }
 }

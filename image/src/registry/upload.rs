@@ -42,7 +42,7 @@ impl RegistryClient {
         digest: &Digest,
         credentials: Option<&Credentials>,
     ) -> Result<bool, RegistryError> {
-        let mut spec = self.blob_request(Method::HEAD, name, digest);
+        let mut spec = self.blob_request(Method::HEAD, name, digest).await;
         spec.access = Access::Push;
         match self.http.send(name, credentials, &spec).await {
             Ok(_) => Ok(true),
@@ -79,7 +79,8 @@ impl RegistryClient {
         credentials: Option<&Credentials>,
     ) -> Result<(), RegistryError> {
         let reference = name.tag().map_or_else(|| manifest.digest.to_string(), str::to_owned);
-        let mut spec = RequestSpec::new(Method::PUT, self.http.url(name, &format!("manifests/{reference}")));
+        let mut spec =
+            RequestSpec::new(Method::PUT, self.http.url(name, &format!("manifests/{reference}")).await);
         spec.headers.push((header::CONTENT_TYPE, manifest.media_type.clone()));
         spec.body = bytes;
         spec.access = Access::Push;
@@ -162,10 +163,10 @@ impl RegistryClient {
         name: &ImageName,
         credentials: Option<&Credentials>,
     ) -> Result<Url, Failure> {
-        let mut spec = RequestSpec::new(Method::POST, self.http.url(name, "blobs/uploads/"));
+        let mut spec = RequestSpec::new(Method::POST, self.http.url(name, "blobs/uploads/").await);
         spec.access = Access::Push;
         let response = self.http.send_once(name, credentials, &spec).await?;
-        self.location(name, &response)
+        self.location(name, &response).await
     }
 
     async fn upload_chunk(
@@ -200,7 +201,7 @@ impl RegistryClient {
             }
             e => e,
         })?;
-        self.location(name, &response)
+        self.location(name, &response).await
     }
 
     async fn upload_status(
@@ -216,7 +217,7 @@ impl RegistryClient {
         // "0-0" stands for nothing as well as for one byte: starting at 0 is refused in the second case only,
         // and one byte is never all of a chunk.
         let offset = last.filter(|n| *n > 0).map_or(0, |n| n + 1);
-        let next = self.location(name, &response).unwrap_or_else(|_| location.clone());
+        let next = self.location(name, &response).await.unwrap_or_else(|_| location.clone());
         Ok((next, offset))
     }
 
@@ -228,7 +229,7 @@ impl RegistryClient {
         credentials: Option<&Credentials>,
         mut request: impl FnMut() -> RequestBuilder,
     ) -> Result<Response, Failure> {
-        if self.http.is_own(name, location) {
+        if self.http.is_own(name, location).await {
             self.http.send_with(name, credentials, Access::Push, request).await
         } else {
             judge(request().send().await?, false).await
@@ -236,12 +237,12 @@ impl RegistryClient {
     }
 
     /// Where an answer says to go on.
-    fn location(&self, name: &ImageName, response: &Response) -> Result<Url, Failure> {
+    async fn location(&self, name: &ImageName, response: &Response) -> Result<Url, Failure> {
         let location = response.headers().get(header::LOCATION).and_then(|l| l.to_str().ok());
-        location
-            .and_then(|l| response.url().join(l).ok())
-            .filter(|url| url.scheme() == "https" || self.http.is_own(name, url))
-            .ok_or_else(|| Failure::Final(Problem::Protocol("it gave no proper place to upload to".into())))
+        match location.and_then(|l| response.url().join(l).ok()) {
+            Some(url) if url.scheme() == "https" || self.http.is_own(name, &url).await => Ok(url),
+            _ => Err(Failure::Final(Problem::Protocol("it gave no proper place to upload to".into()))),
+        }
     }
 }
 
