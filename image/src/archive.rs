@@ -144,11 +144,9 @@ impl<R: Read> ArchiveReader<R> {
             .or(long_name)
             .unwrap_or_else(|| header.path_bytes().into_owned());
         self.near = show(&path);
-        let link = pax
-            .link
-            .take()
-            .or(long_link)
-            .unwrap_or_else(|| header.link_name_bytes().map(|l| l.into_owned()).unwrap_or_default());
+        let link = pax.link.take().or(long_link).unwrap_or_else(|| {
+            header.link_name_bytes().map(std::borrow::Cow::into_owned).unwrap_or_default()
+        });
         if path.len() > MAX_NAME || link.len() > MAX_NAME {
             return Err(self.malformed("a name is longer than 4096 bytes"));
         }

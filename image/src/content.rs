@@ -12,7 +12,7 @@ use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::digest::{Digest, Hasher};
+use crate::digest::{Digest, Hasher, Mismatch};
 use crate::fs_error::{Context, FsError, if_exists, sync_folder};
 
 /// How many pieces of a download may wait for the disk.
@@ -31,13 +31,8 @@ pub enum ContentError {
     #[error(transparent)]
     Fs(#[from] FsError),
     /// The bytes are not what was asked for.
-    #[error("digest mismatch: expected {expected}, the data has {actual}")]
-    DigestMismatch {
-        /// What was asked for.
-        expected: Digest,
-        /// What came.
-        actual: Digest,
-    },
+    #[error(transparent)]
+    DigestMismatch(#[from] Box<Mismatch>),
     /// More or fewer bytes than was said.
     #[error("size mismatch for {digest}: expected {expected} bytes, got {actual}{}", if *at_least { " or more" } else { "" })]
     SizeMismatch {
@@ -122,12 +117,7 @@ impl ContentStore {
         }
         let mut bytes = Vec::with_capacity(size as usize);
         file.read_to_end(&mut bytes).context("read", &path)?;
-        let mut hasher = digest.hasher();
-        hasher.update(&bytes);
-        let actual = hasher.finish();
-        if actual != *digest {
-            return Err(ContentError::DigestMismatch { expected: *digest, actual });
-        }
+        digest.check(&bytes)?;
         Ok(bytes)
     }
 
@@ -241,10 +231,8 @@ impl BlobWriter {
                 at_least: false,
             });
         }
-        if let Some(expected) = expected
-            && *expected != actual
-        {
-            return Err(ContentError::DigestMismatch { expected: *expected, actual });
+        if let Some(expected) = expected {
+            expected.expect(actual)?;
         }
         let path = self.store.path(&actual);
         self.file.as_file().sync_data().context("write", &path)?;
@@ -324,6 +312,13 @@ impl Ingest {
         self.outcome().await
     }
 
+    /// Gives up; when this returns, the partial file is gone. Merely dropping it removes the file a little later.
+    pub async fn discard(mut self) {
+        self.queue = None;
+        // It failed or was told to stop: either way its file is closed and removed by now.
+        let _ = (&mut self.task).await;
+    }
+
     async fn send(&mut self, piece: Piece) -> Result<(), ContentError> {
         match &self.queue {
             Some(queue) if queue.send(piece).await.is_ok() => Ok(()),
@@ -380,7 +375,7 @@ mod tests {
         let (_folder, store) = store();
         let digest = store.put(b"hello").unwrap();
         fs::write(store.path(&digest), b"hellO").unwrap();
-        assert!(matches!(store.read(&digest, 10), Err(ContentError::DigestMismatch { .. })));
+        assert!(matches!(store.read(&digest, 10), Err(ContentError::DigestMismatch(_))));
     }
 
     #[test]
@@ -417,15 +412,14 @@ mod tests {
         let digest = Digest::of(b"hello");
         let mut wrong = store.ingest(digest, 5);
         wrong.write(Bytes::from_static(b"jello")).await.unwrap();
-        assert!(matches!(wrong.commit().await, Err(ContentError::DigestMismatch { .. })));
+        assert!(matches!(wrong.commit().await, Err(ContentError::DigestMismatch(_))));
         let mut short = store.ingest(digest, 5);
         short.write(Bytes::from_static(b"hell")).await.unwrap();
         assert!(matches!(short.commit().await, Err(ContentError::SizeMismatch { at_least: false, .. })));
         let mut long = store.ingest(digest, 5);
         let refused = long.write(Bytes::from_static(b"hello!")).await;
         assert!(matches!(refused, Err(ContentError::SizeMismatch { at_least: true, .. })));
-        drop(long.queue.take());
-        assert!(!(&mut long.task).await.unwrap().unwrap());
+        long.discard().await;
         assert!(store.list().unwrap().is_empty());
         assert_eq!(leftovers(&folder), 0);
     }

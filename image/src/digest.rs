@@ -36,6 +36,16 @@ pub enum DigestError {
     },
 }
 
+/// Bytes that are not the ones that were asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("digest mismatch: expected {expected}, the data has {actual}")]
+pub struct Mismatch {
+    /// What was asked for.
+    pub expected: Digest,
+    /// What came.
+    pub actual: Digest,
+}
+
 impl Digest {
     /// The SHA-256 digest of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
@@ -68,11 +78,16 @@ impl Digest {
         }
     }
 
-    /// Whether `bytes` have this digest.
-    pub fn matches(&self, bytes: &[u8]) -> bool {
+    /// Whether `bytes` have this digest, and which they have if not.
+    pub fn check(&self, bytes: &[u8]) -> Result<(), Box<Mismatch>> {
         let mut hasher = self.hasher();
         hasher.update(bytes);
-        hasher.finish() == *self
+        self.expect(hasher.finish())
+    }
+
+    /// Whether `actual` is this digest.
+    pub fn expect(&self, actual: Digest) -> Result<(), Box<Mismatch>> {
+        if *self == actual { Ok(()) } else { Err(Box::new(Mismatch { expected: *self, actual })) }
     }
 
     fn bytes(&self) -> &[u8] {

@@ -85,10 +85,16 @@ pub enum ImportError {
     Encode(String),
     /// The image was made, but could not be unpacked here.
     #[error(transparent)]
-    Unpack(#[from] PullError),
+    Unpack(Box<PullError>),
     /// This side's stores.
     #[error(transparent)]
     Images(#[from] ImagesError),
+}
+
+impl From<PullError> for ImportError {
+    fn from(e: PullError) -> Self {
+        ImportError::Unpack(Box::new(e))
+    }
 }
 
 impl From<ContentError> for ImportError {

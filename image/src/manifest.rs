@@ -101,7 +101,7 @@ pub struct Index {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Document {
     /// One image.
-    Manifest(Manifest),
+    Manifest(Box<Manifest>),
     /// Several, by platform.
     Index(Index),
 }
@@ -153,7 +153,7 @@ impl Document {
         if bytes.len() as u64 > MAX_DOCUMENT {
             return Err(ManifestError::TooLarge(bytes.len() as u64));
         }
-        let probe: Probe = serde_json::from_slice(bytes).map_err(malformed)?;
+        let probe: Probe = serde_json::from_slice(bytes).map_err(|e| malformed(&e))?;
         if probe.schema_version == 1 {
             return Err(ManifestError::Unsupported("Docker's schema 1".into()));
         }
@@ -179,7 +179,7 @@ impl Document {
             // Some registries answer application/json or octet-stream: go by the shape.
             _ if probe.manifests.is_some() => parse_index(bytes),
             _ if probe.layers.is_some() => parse_manifest(bytes),
-            other => Err(ManifestError::Unsupported(format!("{:.100}", other))),
+            other => Err(ManifestError::Unsupported(format!("{other:.100}"))),
         }
     }
 
@@ -192,12 +192,12 @@ impl Document {
     }
 }
 
-fn malformed(e: serde_json::Error) -> ManifestError {
+fn malformed(e: &serde_json::Error) -> ManifestError {
     ManifestError::Malformed(e.to_string())
 }
 
 fn parse_manifest(bytes: &[u8]) -> Result<Document, ManifestError> {
-    let manifest: Manifest = serde_json::from_slice(bytes).map_err(malformed)?;
+    let manifest: Manifest = serde_json::from_slice(bytes).map_err(|e| malformed(&e))?;
     if manifest.layers.len() > MAX_LAYERS {
         return Err(ManifestError::TooManyLayers(manifest.layers.len()));
     }
@@ -213,11 +213,11 @@ fn parse_manifest(bytes: &[u8]) -> Result<Document, ManifestError> {
             media_type: layer.media_type.chars().take(100).collect(),
         });
     }
-    Ok(Document::Manifest(manifest))
+    Ok(Document::Manifest(Box::new(manifest)))
 }
 
 fn parse_index(bytes: &[u8]) -> Result<Document, ManifestError> {
-    let index: Index = serde_json::from_slice(bytes).map_err(malformed)?;
+    let index: Index = serde_json::from_slice(bytes).map_err(|e| malformed(&e))?;
     if index.manifests.len() > MAX_INDEX {
         return Err(ManifestError::TooManyEntries(index.manifests.len()));
     }
@@ -296,7 +296,7 @@ mod tests {
                "platform": {"os": os, "architecture": arch, "variant": variant}})
     }
 
-    fn index(entries: serde_json::Value) -> Index {
+    fn index(entries: &serde_json::Value) -> Index {
         let bytes =
             json!({"schemaVersion": 2, "mediaType": media_type::OCI_INDEX, "manifests": entries}).to_string();
         match Document::parse(bytes.as_bytes(), None).unwrap() {
@@ -309,7 +309,7 @@ mod tests {
     fn chooses_by_platform_and_skips_attestations() {
         let mut attestation = entry("unknown", "unknown", None, 0);
         attestation["annotations"] = json!({"vnd.docker.reference.type": "attestation-manifest"});
-        let index = index(json!([
+        let index = index(&json!([
             attestation,
             entry("linux", "arm", Some("v6"), 1),
             entry("linux", "arm", Some("v7"), 2),

@@ -12,7 +12,7 @@ use thiserror::Error;
 
 use crate::config::{ConfigError, ConfigFile};
 use crate::content::ContentError;
-use crate::digest::Digest;
+use crate::digest::{Digest, Mismatch};
 use crate::flight::Pinned;
 use crate::images::{Images, ImagesError, Inner};
 use crate::manifest::{Descriptor, Document, MAX_DOCUMENT, Manifest};
@@ -86,7 +86,7 @@ pub enum PullError {
         /// The layer's blob.
         layer: Digest,
         /// What happened.
-        cause: ContentError,
+        cause: Box<ContentError>,
     },
     /// The archive can't be applied.
     #[error("layer {layer}: {cause}")]
@@ -94,17 +94,15 @@ pub enum PullError {
         /// The layer's blob.
         layer: Digest,
         /// Why not.
-        cause: UnpackError,
+        cause: Box<UnpackError>,
     },
     /// The archive is not what the config says.
-    #[error("layer {layer}: digest mismatch: the config expects {expected} unpacked, it has {actual}")]
+    #[error("layer {layer} unpacked is not what the config says: {cause}")]
     DiffId {
         /// The layer's blob.
         layer: Digest,
-        /// What the config says.
-        expected: Digest,
-        /// What came out.
-        actual: Digest,
+        /// What was expected, and what came out.
+        cause: Box<Mismatch>,
     },
     /// The content store, apart from layers.
     #[error(transparent)]
@@ -139,6 +137,7 @@ pub type PulledImage = Arc<ImageRecord>;
 
 type Outcome = Result<PulledImage, PullError>;
 type Flight = Shared<BoxFuture<'static, Outcome>>;
+type WeakFlight = WeakShared<BoxFuture<'static, Outcome>>;
 
 /// Pulls that may be shared are for the same, by the same, in the same way.
 #[derive(PartialEq, Eq, Hash)]
@@ -151,7 +150,7 @@ struct FlightKey {
 
 /// Pulls in progress. They are driven by who waits for them, and end when nobody does.
 #[derive(Default)]
-pub(crate) struct Flights(Mutex<HashMap<FlightKey, (WeakShared<BoxFuture<'static, Outcome>>, Listeners)>>);
+pub(crate) struct Flights(Mutex<HashMap<FlightKey, (WeakFlight, Listeners)>>);
 
 impl Images {
     /// Sees to it that an image is here, whole and (if this folder is for running) unpacked.
@@ -396,7 +395,7 @@ impl PullError {
     fn fetching(layer: Digest, e: FetchError) -> Self {
         match e {
             FetchError::Registry(e) => PullError::Registry(e),
-            FetchError::Content(cause) => PullError::Layer { layer, cause },
+            FetchError::Content(cause) => PullError::Layer { layer, cause: Box::new(cause) },
         }
     }
 }

@@ -110,13 +110,10 @@ impl RegistryClient {
                 .boxed()
             })
             .await?;
-        let digest = match name.digest() {
-            Some(digest) if !digest.matches(&bytes) => {
-                return Err(RegistryError::DigestMismatch { expected: *digest, actual: Digest::of(&bytes) });
-            }
-            Some(digest) => *digest,
-            None => Digest::of(&bytes),
-        };
+        if let Some(digest) = name.digest() {
+            digest.check(&bytes)?;
+        }
+        let digest = name.digest().copied().unwrap_or_else(|| Digest::of(&bytes));
         let content_type = content_type.as_ref().and_then(|t| t.to_str().ok());
         let document = Document::parse(&bytes, content_type)
             .map_err(|cause| RegistryError::BadManifest { name: name.familiar(), cause })?;
@@ -143,9 +140,7 @@ impl RegistryClient {
                 .boxed()
             })
             .await?;
-        if !blob.digest.matches(&bytes) {
-            return Err(RegistryError::DigestMismatch { expected: blob.digest, actual: Digest::of(&bytes) });
-        }
+        blob.digest.check(&bytes)?;
         Ok(bytes)
     }
 

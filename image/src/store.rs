@@ -101,7 +101,7 @@ impl ImageStore {
                     records.insert(record.name.clone(), Arc::new(record));
                 }
                 _ => {
-                    tracing::warn!(path = %path.display(), "passing over an image record that can't be read")
+                    tracing::warn!(path = %path.display(), "passing over an image record that can't be read");
                 }
             }
         }

@@ -90,12 +90,13 @@ impl Download {
         self.listeners.layer(digest, LayerPhase::Downloading, 0, size);
         let mut ingest = inner.content.ingest(digest, size);
         let on_bytes = |done| self.listeners.layer(digest, LayerPhase::Downloading, done, size);
-        inner
-            .registry
-            .blob(&self.name, &self.layer, self.credentials.as_ref(), &mut ingest, on_bytes)
-            .await
-            .map_err(|e| PullError::fetching(digest, e))?;
-        ingest.commit().await.map_err(|cause| PullError::Layer { layer: digest, cause })
+        let credentials = self.credentials.as_ref();
+        if let Err(e) = inner.registry.blob(&self.name, &self.layer, credentials, &mut ingest, on_bytes).await
+        {
+            ingest.discard().await;
+            return Err(PullError::fetching(digest, e));
+        }
+        ingest.commit().await.map_err(|e| PullError::fetching(digest, e.into()))
     }
 }
 
@@ -148,10 +149,8 @@ fn unpack_now(
     let staged = snapshots.stage()?;
     let source = Watched { file, done: 0, layer, listeners };
     let unpacked = unpack_layer(source, staged.path(), &lowers, inner.limits)
-        .map_err(|cause| PullError::Unpack { layer: layer.digest, cause })?;
-    if unpacked.diff_id != diff_id {
-        return Err(PullError::DiffId { layer: layer.digest, expected: diff_id, actual: unpacked.diff_id });
-    }
+        .map_err(|cause| PullError::Unpack { layer: layer.digest, cause: Box::new(cause) })?;
+    diff_id.expect(unpacked.diff_id).map_err(|cause| PullError::DiffId { layer: layer.digest, cause })?;
     staged.commit(chain_id)?;
     Ok(())
 }

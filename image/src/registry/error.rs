@@ -5,7 +5,7 @@ use std::error::Error as _;
 use reqwest::StatusCode;
 use thiserror::Error;
 
-use crate::digest::Digest;
+use crate::digest::Mismatch;
 use crate::manifest::ManifestError;
 use crate::reference::ImageName;
 
@@ -63,13 +63,8 @@ pub enum RegistryError {
         detail: String,
     },
     /// The bytes are not what they should be.
-    #[error("digest mismatch: expected {expected}, the registry sent {actual}")]
-    DigestMismatch {
-        /// What was asked for.
-        expected: Digest,
-        /// What came.
-        actual: Digest,
-    },
+    #[error(transparent)]
+    DigestMismatch(#[from] Box<Mismatch>),
     /// The manifest is of no use.
     #[error("image {name}: {cause}")]
     BadManifest {

@@ -184,7 +184,7 @@ impl RegistryClient {
             let mut bytes = vec![0; usize::try_from(length).map_err(std::io::Error::other)?];
             file.read_exact_at(&mut bytes, start).map(|()| Bytes::from(bytes))
         });
-        let bytes = read.await.unwrap_or_else(|e| Err(std::io::Error::other(e))).map_err(local)?;
+        let bytes = read.await.unwrap_or_else(|e| Err(std::io::Error::other(e))).map_err(|e| local(&e))?;
         let client = self.http.client().await?;
         let request = || {
             client
@@ -247,11 +247,11 @@ impl RegistryClient {
 }
 
 fn open(source: &BlobSource) -> Result<Arc<File>, Failure> {
-    File::open(&source.path).map(Arc::new).map_err(local)
+    File::open(&source.path).map(Arc::new).map_err(|e| local(&e))
 }
 
 /// The failure is on this side.
-fn local(e: std::io::Error) -> Failure {
+fn local(e: &std::io::Error) -> Failure {
     Failure::Final(Problem::Setup(format!("the blob to upload can't be read: {e}")))
 }
 

@@ -28,10 +28,9 @@ async fn while_downloading() {
     let published =
         Publish::new().layer(Archive::new().file("big", &noise(3 << 20))).publish(&registry, "app", "latest");
     let error = images.pull(&registry.name("app"), &amd64(), &PullOptions::default()).await.unwrap_err();
-    assert!(
-        matches!(&error, PullError::Layer { layer, cause: ContentError::Fs(FsError::DiskFull { .. }) } if *layer == published.layers[0]),
-        "{error}"
-    );
+    let PullError::Layer { layer, cause } = &error else { panic!("{error}") };
+    assert_eq!(*layer, published.layers[0]);
+    assert!(matches!(**cause, ContentError::Fs(FsError::DiskFull { .. })), "{error}");
     assert!(error.to_string().contains("no space left"), "{error}");
     images.gc(Vec::new()).await.unwrap();
     assert_eq!(free(&folder), before);
@@ -45,10 +44,8 @@ async fn while_unpacking() {
     // Compresses well: the blob fits, the files don't.
     Publish::new().layer(Archive::new().file("zeros", &[1; 3 << 20])).publish(&registry, "app", "latest");
     let error = images.pull(&registry.name("app"), &amd64(), &PullOptions::default()).await.unwrap_err();
-    assert!(
-        matches!(&error, PullError::Unpack { cause: UnpackError::Fs(FsError::DiskFull { .. }), .. }),
-        "{error}"
-    );
+    let PullError::Unpack { cause, .. } = &error else { panic!("{error}") };
+    assert!(matches!(**cause, UnpackError::Fs(FsError::DiskFull { .. })), "{error}");
     images.gc(Vec::new()).await.unwrap();
     assert_eq!(free(&folder), before);
     // And with room again the same folder works.

@@ -106,7 +106,7 @@ async fn documents_are_bounded_and_checked() {
     drop(other);
     registry.state.manifests.lock().insert(format!("swap@{}", published.manifest), small);
     let error = refused(&images, &registry.name("swap").with_digest(published.manifest)).await;
-    assert!(matches!(error, PullError::Registry(RegistryError::DigestMismatch { .. })), "{error}");
+    assert!(matches!(error, PullError::Registry(RegistryError::DigestMismatch(_))), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

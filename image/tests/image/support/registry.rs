@@ -244,7 +244,7 @@ impl State {
             return placed(StatusCode::ACCEPTED, path, bytes.len());
         }
         let digest: Digest = digest.unwrap().parse().unwrap();
-        if !digest.matches(&bytes) {
+        if digest.check(&bytes).is_err() {
             return error(StatusCode::BAD_REQUEST, "DIGEST_INVALID");
         }
         self.blobs.lock().insert(digest, bytes.into());
