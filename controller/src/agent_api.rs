@@ -11,9 +11,9 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 use wharf_cluster::ids::{ControllerId, NodeId};
 use wharf_proto::v1::{
-    AgentMessage, ControllerMessage, Hello, Redirect, StreamData, agent_message,
+    AgentMessage, ControllerMessage, Hello, Redirect, StreamData,
     agent_api_server::{AgentApi, AgentApiServer},
-    controller_message, stream_data,
+    agent_message, controller_message, stream_data,
 };
 
 /// Messages that wait in a session's stream.

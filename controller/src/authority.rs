@@ -45,7 +45,12 @@ pub fn sign(
 ///
 /// # Errors
 /// When the request can't be taken.
-pub fn sign_again(authority: &Authority, timings: &Timings, csr: &str, held: &Leaf) -> Result<String, Status> {
+pub fn sign_again(
+    authority: &Authority,
+    timings: &Timings,
+    csr: &str,
+    held: &Leaf,
+) -> Result<String, Status> {
     authority
         .reissue(csr, held, SystemTime::now(), timings.certificate_lifetime)
         .map_err(|error| refused(&error))

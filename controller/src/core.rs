@@ -11,6 +11,7 @@ use crate::{
 };
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::watch, time::Instant};
+use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use wharf_cluster::ids::ControllerId;
 
@@ -39,6 +40,8 @@ pub struct Core {
     pub dispatcher: Arc<Dispatcher>,
     /// Times that can be set.
     pub timings: Timings,
+    /// This controller is stopping: what would go on for ever ends.
+    pub stopping: CancellationToken,
 }
 
 impl Core {

@@ -91,10 +91,8 @@ impl IdentityService {
                 request.advertise_address
             )));
         }
-        let command = Command::AddController {
-            name: request.name.clone(),
-            address: request.advertise_address.clone(),
-        };
+        let command =
+            Command::AddController { name: request.name.clone(), address: request.advertise_address.clone() };
         match self.core.proposer.propose(Some(request_id(&request.csr_pem)), command).await?.reply {
             Reply::Controller(id) => Ok(Member { id: id.to_string(), raft_id: id.0, names: Vec::new() }),
             reply => Err(unexpected(&reply)),

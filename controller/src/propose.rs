@@ -107,7 +107,9 @@ impl Proposer {
         for done in futures::future::join_all(proposals).await {
             match done {
                 // The state has moved on since the loop decided; it decides anew on what is there now.
-                Err(WriteError::Rejected(reason)) => tracing::debug!(%reason, "a leader's command was refused"),
+                Err(WriteError::Rejected(reason)) => {
+                    tracing::debug!(%reason, "a leader's command was refused")
+                }
                 Err(error) => return Err(error),
                 Ok(_) => {}
             }

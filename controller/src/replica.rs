@@ -139,7 +139,9 @@ impl StateMachine for Replica {
             }
             // It is committed: the others apply it. To go on without it would make this replica another one than
             // they are, so the driver is made to stop it.
-            Err(error) => panic!("entry {index} of the log was written by a newer version, or is damaged: {error}"),
+            Err(error) => {
+                panic!("entry {index} of the log was written by a newer version, or is damaged: {error}")
+            }
         }
     }
 

@@ -52,11 +52,7 @@ pub struct Timings {
 
 impl Default for Timings {
     fn default() -> Self {
-        Timings {
-            heartbeat: Duration::from_secs(1),
-            missed: 5,
-            certificate_lifetime: CERTIFICATE_LIFETIME,
-        }
+        Timings { heartbeat: Duration::from_secs(1), missed: 5, certificate_lifetime: CERTIFICATE_LIFETIME }
     }
 }
 

@@ -5,12 +5,7 @@
 //! carries a request id, and happens once. The answer is passed on as it comes.
 
 use super::{Caller, Local};
-use crate::{
-    core::LEADER_PATIENCE,
-    leadership::Leadership,
-    replica::Published,
-    transport::Peers,
-};
+use crate::{core::LEADER_PATIENCE, leadership::Leadership, replica::Published, transport::Peers};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use std::{sync::Arc, time::Duration};
@@ -52,7 +47,11 @@ impl Forwarder {
     }
 
     /// Has the call answered by the leader: by `here` if that is this controller.
-    pub(super) async fn at_leader(&self, here: impl Local, request: http::Request<Body>) -> http::Response<Body> {
+    pub(super) async fn at_leader(
+        &self,
+        here: impl Local,
+        request: http::Request<Body>,
+    ) -> http::Response<Body> {
         let (parts, body) = request.into_parts();
         let stranger = parts.extensions.get::<Caller>().is_none_or(|caller| caller.identity().is_none());
         let limit = if stranger { MAX_STRANGERS_REQUEST } else { MAX_REQUEST };
@@ -67,7 +66,7 @@ impl Forwarder {
         let mut leadership = self.leadership.clone();
         loop {
             let now = *leadership.borrow_and_update();
-            let answer = self.attempt(now, &here, &call, &mut leadership).await;
+            let answer = self.attempt(now, here.clone(), &call, &mut leadership).await;
             if !is_unavailable(&answer) || Instant::now() + RETRY_PAUSE >= deadline {
                 return answer;
             }
@@ -79,12 +78,11 @@ impl Forwarder {
     async fn attempt(
         &self,
         now: Leadership,
-        here: &impl Local,
+        mut here: impl Local,
         call: &Call,
         leadership: &mut watch::Receiver<Leadership>,
     ) -> http::Response<Body> {
         if now.leading {
-            let mut here = here.clone();
             let ready = match here.ready().await {
                 Ok(ready) => ready,
                 Err(never) => match never {},
@@ -96,9 +94,15 @@ impl Forwarder {
         }
         let leader = match now.leader {
             // Elected, but still catching up with what earlier leaders committed.
-            None => return unavailable("no leader is known; an election may be under way, or most controllers are down"),
+            None => {
+                return unavailable(
+                    "no leader is known; an election may be under way, or most controllers are down",
+                );
+            }
             Some(id) if id == self.id.0 => return unavailable("this controller has only just become leader"),
-            Some(_) if call.is_forwarded() => return unavailable("this controller is not the leader any more"),
+            Some(_) if call.is_forwarded() => {
+                return unavailable("this controller is not the leader any more");
+            }
             Some(id) => id,
         };
         let mut channel = match self.peers.channel(leader) {

@@ -60,9 +60,10 @@ pub(super) async fn run(core: Arc<Core>) -> Ended {
 fn is_about_controllers(change: &Change) -> bool {
     match change {
         Change::Everything => true,
-        Change::Batch(batch) => batch.events.iter().any(|event| {
-            matches!(event, Event::ControllerRecorded { .. } | Event::ControllerRemoved { .. })
-        }),
+        Change::Batch(batch) => batch
+            .events
+            .iter()
+            .any(|event| matches!(event, Event::ControllerRecorded { .. } | Event::ControllerRemoved { .. })),
     }
 }
 
@@ -85,11 +86,17 @@ fn next_step(state: &State, status: &RaftStatus) -> Option<Step> {
     let members = || status.voters.iter().chain(&status.learners);
     let gone = members().find(|id| !table.contains_key(id)).map(|id| Step::Remove(ControllerId(*id)));
     let ready = || {
-        status.learners.iter().find(|id| is_caught_up(status, **id)).map(|id| Step::Promote(ControllerId(*id)))
+        status
+            .learners
+            .iter()
+            .find(|id| is_caught_up(status, **id))
+            .map(|id| Step::Promote(ControllerId(*id)))
     };
     let missing = || {
         let mut known = table.iter();
-        known.find(|(id, _)| !members().any(|member| member == *id)).map(|(_, controller)| Step::Add((*controller).clone()))
+        known
+            .find(|(id, _)| !members().any(|member| member == *id))
+            .map(|(_, controller)| Step::Add((*controller).clone()))
     };
     gone.or_else(ready).or_else(missing)
 }
@@ -104,7 +111,9 @@ pub fn is_caught_up(status: &RaftStatus, id: u64) -> bool {
 
 async fn carry_out(core: &Core, step: Step) -> Ended {
     let done = match &step {
-        Step::Add(controller) => core.raft.add_learner(controller.id.0, controller.address.clone().into()).await,
+        Step::Add(controller) => {
+            core.raft.add_learner(controller.id.0, controller.address.clone().into()).await
+        }
         Step::Promote(id) => core.raft.promote(id.0).await,
         Step::Remove(id) => core.raft.remove(id.0).await,
     };
@@ -112,7 +121,9 @@ async fn carry_out(core: &Core, step: Step) -> Ended {
         (Ok(_), Step::Add(controller)) => {
             tracing::info!(controller = %controller.id, name = controller.name, address = controller.address, "a controller joins: it learns the log");
         }
-        (Ok(_), Step::Promote(id)) => tracing::info!(controller = %id, "a controller has caught up: it votes now"),
+        (Ok(_), Step::Promote(id)) => {
+            tracing::info!(controller = %id, "a controller has caught up: it votes now")
+        }
         (Ok(_), Step::Remove(id)) => tracing::info!(controller = %id, "a controller was removed"),
         (Err(ChangeError::Propose(error)), _) if !matches!(error, ProposeError::Overloaded) => {
             return Err(error.into());
@@ -129,7 +140,9 @@ async fn record_addresses(core: &Core) -> Ended {
         core.peers.told().into_iter().map(|(id, told)| (ControllerId(id), told.address)).collect();
     told.push((core.id, core.advertise.clone()));
     for (controller, address) in told {
-        let Some(known) = state.controller(controller).filter(|known| known.address != address) else { continue };
+        let Some(known) = state.controller(controller).filter(|known| known.address != address) else {
+            continue;
+        };
         tracing::info!(%controller, from = known.address, to = address, "a controller has another address");
         let name = known.name.clone();
         core.proposer.insist(Command::SetControllerAddress { controller, name, address }).await?;
@@ -171,16 +184,15 @@ mod tests {
     #[test]
     fn the_group_follows_the_table() {
         assert_eq!(next_step(&state(&[1, 2]), &status(&[1, 2], &[], 0)), None);
-        assert!(matches!(next_step(&state(&[1, 2]), &status(&[1], &[], 0)), Some(Step::Add(c)) if c.id.0 == 2));
+        assert!(
+            matches!(next_step(&state(&[1, 2]), &status(&[1], &[], 0)), Some(Step::Add(c)) if c.id.0 == 2)
+        );
         assert_eq!(next_step(&state(&[1, 2]), &status(&[1], &[2], 10)), None);
         assert_eq!(
             next_step(&state(&[1, 2]), &status(&[1], &[2], 990)),
             Some(Step::Promote(ControllerId(2)))
         );
-        assert_eq!(
-            next_step(&state(&[1]), &status(&[1, 2], &[], 0)),
-            Some(Step::Remove(ControllerId(2)))
-        );
+        assert_eq!(next_step(&state(&[1]), &status(&[1, 2], &[], 0)), Some(Step::Remove(ControllerId(2))));
         assert_eq!(next_step(&State::default(), &status(&[1], &[], 0)), None);
     }
 }

@@ -1,12 +1,7 @@
 //! The orchestrators' loop: looks at the services that something happened to, and at those whose time has come.
 
 use super::{Ended, observe};
-use crate::{
-    clock,
-    core::Core,
-    raft::ProposeError,
-    replica::Changes,
-};
+use crate::{clock, core::Core, raft::ProposeError, replica::Changes};
 use std::{sync::Arc, time::Duration};
 use wharf_cluster::{
     ids::Timestamp,

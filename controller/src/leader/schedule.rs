@@ -1,11 +1,7 @@
 //! The scheduler's loop: places what wants a node, in batches, whenever that or the room for it has changed.
 
 use super::{Ended, observe};
-use crate::{
-    core::Core,
-    raft::ProposeError,
-    replica::Changes,
-};
+use crate::{core::Core, raft::ProposeError, replica::Changes};
 use std::{sync::Arc, time::Duration};
 use wharf_cluster::{orchestrator::Agenda, scheduler::schedule};
 

@@ -5,7 +5,7 @@ mod peers;
 mod service;
 mod snapshot;
 
-pub use peers::{Peers, PeersError, Told};
+pub use peers::{OWN_VERSION, Peers, PeersError, Told};
 pub use service::RaftService;
 
 use crate::raft::{OutgoingSnapshot, Transport, Unreachable};

@@ -35,10 +35,7 @@ impl RaftService {
 
 #[tonic::async_trait]
 impl RaftApi for RaftService {
-    async fn exchange(
-        &self,
-        request: Request<Streaming<RaftMessages>>,
-    ) -> Result<Response<RaftEnd>, Status> {
+    async fn exchange(&self, request: Request<Streaming<RaftMessages>>) -> Result<Response<RaftEnd>, Status> {
         let from = self.sender(&request)?;
         let mut stream = request.into_inner();
         while let Some(batch) = stream.message().await? {

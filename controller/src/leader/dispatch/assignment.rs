@@ -89,11 +89,7 @@ impl Assignment {
 /// How far the agent should go. A task that has ended is kept for its logs, and never started again, not even by an
 /// agent that has lost its memory; one that was given up is stopped when its node comes back.
 fn desired(task: &Task) -> DesiredState {
-    if task.is_final() {
-        task.desired.max(DesiredState::Shutdown)
-    } else {
-        task.desired
-    }
+    if task.is_final() { task.desired.max(DesiredState::Shutdown) } else { task.desired }
 }
 
 #[cfg(test)]

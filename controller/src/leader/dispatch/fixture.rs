@@ -3,9 +3,7 @@
 use wharf_cluster::{
     command::{Command, Envelope, NewTask, TaskReport},
     ids::{NodeId, TaskId, Timestamp},
-    model::{
-        DesiredState, NodeDescription, NodeState, ServiceName, ServiceSpec, Slot, StackSpec, TaskState,
-    },
+    model::{DesiredState, NodeDescription, NodeState, ServiceName, ServiceSpec, Slot, StackSpec, TaskState},
     state::{Reply, State},
 };
 
@@ -42,8 +40,7 @@ impl Fixture {
         self.slot += 1;
         let service = self.state.service_named(&ServiceName::new("shop", "web")).unwrap().id;
         let slot = Slot::Replica(self.slot);
-        let task =
-            NewTask { service, slot, template: 1, desired: DesiredState::Running, hold_until: None };
+        let task = NewTask { service, slot, template: 1, desired: DesiredState::Running, hold_until: None };
         self.execute(Command::CreateTasks { tasks: vec![task] });
         let id = self.state.tasks_in(service, slot).next().unwrap().id;
         self.execute(Command::PlaceTasks { placements: vec![(id, self.node)] });
@@ -64,5 +61,14 @@ impl Fixture {
 }
 
 pub(super) fn report(task: TaskId, node: NodeId, state: TaskState) -> TaskReport {
-    TaskReport { task, node, state, at: Timestamp(1), message: "".into(), exit: None, pid: None, ports: vec![] }
+    TaskReport {
+        task,
+        node,
+        state,
+        at: Timestamp(1),
+        message: "".into(),
+        exit: None,
+        pid: None,
+        ports: vec![],
+    }
 }

@@ -43,7 +43,9 @@ impl Holdings {
                 self.insert(*id, *node);
                 Some((*node, *id))
             }
-            Event::TaskDesired { id, .. } | Event::TaskEnded { id, .. } => Some((*self.node_of.get(id)?, *id)),
+            Event::TaskDesired { id, .. } | Event::TaskEnded { id, .. } => {
+                Some((*self.node_of.get(id)?, *id))
+            }
             Event::TaskRemoved { id } => {
                 let node = self.node_of.remove(id)?;
                 if let Some(tasks) = self.by_node.get_mut(&node) {

@@ -34,8 +34,12 @@ impl Liveness {
 
     /// At most `most` nodes whose time is up, the longest silent ones first; they are forgotten.
     pub(super) fn expired(&mut self, now: Instant, most: usize) -> Vec<NodeId> {
-        let mut late: Vec<(Instant, NodeId)> =
-            self.until.iter().filter(|(_, until)| **until <= now).map(|(node, until)| (*until, *node)).collect();
+        let mut late: Vec<(Instant, NodeId)> = self
+            .until
+            .iter()
+            .filter(|(_, until)| **until <= now)
+            .map(|(node, until)| (*until, *node))
+            .collect();
         late.sort_unstable();
         late.truncate(most);
         for (_, node) in &late {

@@ -168,11 +168,7 @@ impl Term {
     }
 
     /// Takes what the agent says, until it says no more.
-    async fn read(
-        &self,
-        session: &Arc<Session>,
-        mut inbound: Streaming<AgentMessage>,
-    ) -> Result<(), Status> {
+    async fn read(&self, session: &Arc<Session>, mut inbound: Streaming<AgentMessage>) -> Result<(), Status> {
         // A broken stream is an ended one: the agent comes back.
         while let Ok(Some(message)) = inbound.message().await {
             self.heard(session.node);
@@ -183,7 +179,9 @@ impl Term {
                 }
                 Some(agent_message::Message::Reports(said)) => {
                     if said.reports.len() > MAX_REPORTS {
-                        return Err(Status::invalid_argument(format!("more than {MAX_REPORTS} reports at once")));
+                        return Err(Status::invalid_argument(format!(
+                            "more than {MAX_REPORTS} reports at once"
+                        )));
                     }
                     let reports = said
                         .reports

@@ -1,0 +1,145 @@
+//! Writes: from a checked request to a command, and to what came of it.
+
+use crate::{
+    core::Core,
+    propose::{Done, request_id},
+};
+use std::collections::BTreeMap;
+use tonic::Status;
+use wharf_cluster::{
+    command::Command,
+    ids::NodeId,
+    model::{ServiceName, StackSpec},
+    state::Reply,
+};
+use wharf_proto::{
+    convert::availability,
+    v1::{
+        ApplyStackRequest, RemoveNodeRequest, RemoveServiceRequest, RemoveStackRequest,
+        RestartServiceRequest, ScaleServicesRequest, SetAvailabilityRequest, SetNodeLabelsRequest,
+        StackSpec as StackMessage, UndoRolloutRequest, WriteResponse,
+    },
+};
+
+/// Services that one request scales.
+const MAX_SERVICES: usize = 1000;
+/// Labels that one request changes.
+const MAX_LABELS: usize = 256;
+/// Longest label key or value.
+const MAX_LABEL: usize = 1024;
+
+/// Proposes a client's command.
+pub(super) async fn write(core: &Core, id: &[u8], command: Command) -> Result<WriteResponse, Status> {
+    let Done { index, reply } = core.proposer.propose(Some(request_id(id)?), command).await?;
+    let version = match reply {
+        Reply::Version(version) => version,
+        Reply::Done | Reply::Node(_) | Reply::Controller(_) => 0,
+    };
+    Ok(WriteResponse { index, version })
+}
+
+/// A stack's spec, checked.
+pub(super) fn spec(message: Option<StackMessage>) -> Result<StackSpec, Status> {
+    let message = message.ok_or_else(|| Status::invalid_argument("spec: is missing"))?;
+    Ok(message.try_into()?)
+}
+
+pub(super) fn service_name(text: &str) -> Result<ServiceName, Status> {
+    text.parse().map_err(|error: String| Status::invalid_argument(error))
+}
+
+/// The node of this name or id.
+fn node(core: &Core, name: &str) -> Result<NodeId, Status> {
+    let state = core.published.state();
+    let node = state.find_node(name).map(|node| node.id);
+    node.ok_or_else(|| Status::not_found(format!("there is no node {name}")))
+}
+
+pub(super) async fn apply_stack(core: &Core, request: ApplyStackRequest) -> Result<WriteResponse, Status> {
+    let spec = spec(request.spec)?;
+    let command = Command::ApplyStack { spec, expected_version: request.expected_version };
+    write(core, &request.request_id, command).await
+}
+
+pub(super) async fn remove_stack(core: &Core, request: RemoveStackRequest) -> Result<WriteResponse, Status> {
+    write(core, &request.request_id, Command::RemoveStack { stack: request.stack }).await
+}
+
+pub(super) async fn remove_service(
+    core: &Core,
+    request: RemoveServiceRequest,
+) -> Result<WriteResponse, Status> {
+    let service = service_name(&request.service)?;
+    write(core, &request.request_id, Command::RemoveService { service }).await
+}
+
+pub(super) async fn scale_services(
+    core: &Core,
+    request: ScaleServicesRequest,
+) -> Result<WriteResponse, Status> {
+    if request.replicas.is_empty() || request.replicas.len() > MAX_SERVICES {
+        return Err(Status::invalid_argument(format!("replicas: must name 1 to {MAX_SERVICES} services")));
+    }
+    let replicas = request
+        .replicas
+        .iter()
+        .map(|(name, number)| Ok((service_name(name)?, *number)))
+        .collect::<Result<_, Status>>()?;
+    write(core, &request.request_id, Command::ScaleServices { replicas }).await
+}
+
+pub(super) async fn restart_service(
+    core: &Core,
+    request: RestartServiceRequest,
+) -> Result<WriteResponse, Status> {
+    let service = service_name(&request.service)?;
+    write(core, &request.request_id, Command::RestartService { service }).await
+}
+
+pub(super) async fn undo_rollout(core: &Core, request: UndoRolloutRequest) -> Result<WriteResponse, Status> {
+    let service = service_name(&request.service)?;
+    write(core, &request.request_id, Command::UndoRollout { service, to: request.to }).await
+}
+
+pub(super) async fn set_availability(
+    core: &Core,
+    request: SetAvailabilityRequest,
+) -> Result<WriteResponse, Status> {
+    let availability = availability(&request.availability)?;
+    let node = node(core, &request.node)?;
+    write(core, &request.request_id, Command::SetAvailability { node, availability }).await
+}
+
+pub(super) async fn set_node_labels(
+    core: &Core,
+    request: SetNodeLabelsRequest,
+) -> Result<WriteResponse, Status> {
+    check_labels(&request.set, &request.remove)?;
+    let node = node(core, &request.node)?;
+    let command = Command::SetNodeLabels { node, set: request.set, remove: request.remove };
+    write(core, &request.request_id, command).await
+}
+
+fn check_labels(set: &BTreeMap<String, String>, remove: &[String]) -> Result<(), Status> {
+    if set.len() + remove.len() > MAX_LABELS {
+        return Err(Status::invalid_argument(format!("set: more than {MAX_LABELS} labels at once")));
+    }
+    for (key, value) in set {
+        if key.is_empty() || key.len() > MAX_LABEL || value.len() > MAX_LABEL {
+            return Err(Status::invalid_argument(format!(
+                "set: a label's key has 1 to {MAX_LABEL} characters, its value at most {MAX_LABEL}"
+            )));
+        }
+    }
+    Ok(())
+}
+
+pub(super) async fn remove_node(core: &Core, request: RemoveNodeRequest) -> Result<WriteResponse, Status> {
+    // A retry finds the node gone: its first answer is behind its request id, whatever id stands in the command.
+    let found = node(core, &request.node);
+    let node = match found {
+        Ok(node) => node,
+        Err(missing) => request.node.parse().map_err(|_| missing)?,
+    };
+    write(core, &request.request_id, Command::RemoveNode { node, force: request.force }).await
+}
