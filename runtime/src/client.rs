@@ -6,6 +6,7 @@ mod cgroup;
 mod create;
 mod exec;
 mod filters;
+mod limits;
 mod lost;
 mod talk;
 
@@ -78,6 +79,7 @@ impl Shims {
         config.shim = config.shim.canonicalize()?;
         let creates = Semaphore::new(CREATES_PER_CPU * usize::try_from(config.host.cpus).unwrap_or(1).max(1));
         let inner = Inner { filters: Filters::new(config.shim.clone()), creates, config };
+        inner.remove_unfinished()?;
         inner.install_init()?;
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -288,6 +290,17 @@ impl Inner {
 
     fn error_text(&self, id: &str) -> Result<Option<String>, RuntimeError> {
         Ok(std::fs::read_to_string(self.dir(id)?.join(ERROR)).ok().filter(|t| !t.is_empty()))
+    }
+
+    /// Removes what an earlier agent was writing when it was stopped.
+    fn remove_unfinished(&self) -> io::Result<()> {
+        for entry in std::fs::read_dir(&self.config.run_dir)? {
+            let entry = entry?;
+            if entry.file_name().to_str().is_some_and(|n| n.starts_with(create::NEW_PREFIX)) {
+                std::fs::remove_dir_all(entry.path())?;
+            }
+        }
+        Ok(())
     }
 
     /// By renaming, as containers of an earlier agent may be running the old file.

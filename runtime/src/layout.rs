@@ -45,6 +45,10 @@ pub(crate) struct ShimConfig {
     /// The container's cgroup, in every hierarchy.
     pub(crate) cgroup_path: PathBuf,
     pub(crate) tty: bool,
+    /// The container's v2 cgroup, for the embedded runtime to restrict its devices.
+    pub(crate) device_cgroup: Option<PathBuf>,
+    /// What the embedded runtime writes to which files before the command is run.
+    pub(crate) limit_files: Vec<(PathBuf, String)>,
 }
 
 /// Where a container's log goes, and when it is rotated.

@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | `<run>/<id>/config.json` | client | the OCI runtime spec (the directory is the bundle) |
 //! | `<run>/<id>/shim.json` | client | which runtime, where the log goes, rotation |
-//! | `<run>/<id>/shim.sock` | shim | `state`, `signal` and `wait` requests |
+//! | `<run>/<id>/shim.sock` | client | where the shim takes `state`, `signal` and `wait` requests |
 //! | `<run>/<id>/started.json` | shim | the shim's and the container's pid, and when it started |
 //! | `<run>/<id>/exit.json` | shim | how it ended; written once, atomically |
 //! | `<run>/<id>/error` | shim | why it could not be created, for people |

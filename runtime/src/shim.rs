@@ -3,6 +3,7 @@
 //! socket, and ends after the container. It does not depend on the agent in any way.
 
 mod console;
+mod devices;
 mod embedded;
 mod exec;
 mod executor;

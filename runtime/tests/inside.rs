@@ -106,6 +106,9 @@ async fn the_filter_also_holds_without_no_new_privileges() {
         for expected in ["NoNewPrivs: 0", "Seccomp: 2", "no-unshare", "forked"] {
             assert!(out.contains(expected), "{runtime}: no {expected:?} in {out}{}", done.stderr);
         }
+        spec.user = User::Name("web".into());
+        let done = node.run(&spec).await;
+        assert!(done.stdout.contains("Seccomp:\t2"), "{runtime}: {done:?}");
         node.assert_clean().await;
     }
 }
@@ -302,4 +305,41 @@ async fn a_terminal_is_given_to_who_asks() {
         assert_eq!((plain.stdout.as_str(), plain.exit.code), ("none\n", 0));
         node.assert_clean().await;
     }
+}
+
+#[tokio::test]
+async fn limits_hold_on_a_host_without_a_devices_controller() {
+    let mut node = Node::new("wharf");
+    if node.host.cgroup_mode == CgroupMode::V2 {
+        // There the controller is not a hierarchy of its own.
+        return;
+    }
+    node.host.cgroup_mounts.retain(|m| !m.controllers.iter().any(|c| c == "devices"));
+    node.restart_agent();
+    let script = "cd /sys/fs/cgroup; ls; cat memory/memory.limit_in_bytes pids/pids.max cpu/cpu.cfs_quota_us";
+    let mut spec = node.script("few", script);
+    spec.resources = Resources {
+        nano_cpus: Some(250_000_000),
+        memory: Some(32 << 20),
+        pids: Some(30),
+        ..Resources::default()
+    };
+    let done = node.run(&spec).await;
+    assert!(done.stdout.ends_with("33554432\n30\n25000\n") && !done.stdout.contains("devices"), "{done:?}");
+    node.host = wharf_runtime::host::HostFacts::detect().unwrap();
+    node.assert_clean().await;
+}
+
+#[tokio::test]
+async fn what_the_host_can_not_do_is_said_before() {
+    let mut node = Node::new("wharf");
+    node.host.cgroup_mounts.retain(|m| !m.controllers.iter().any(|c| c == "pids"));
+    node.restart_agent();
+    let mut spec = node.script("pids", "true");
+    spec.resources.pids = Some(10);
+    let error = node.start(&spec).await.unwrap_err();
+    assert!(error.is_permanent() && error.to_string().contains("pids"), "{error}");
+    spec.resources.pids = None;
+    assert_eq!(node.run(&spec).await.exit.code, 0, "only what is asked for is needed");
+    node.assert_clean().await;
 }

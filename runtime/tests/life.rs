@@ -242,6 +242,41 @@ async fn many_at_once() {
     node.assert_clean().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn containers_on_their_way_are_not_taken_for_lost() {
+    let node = Node::new("wharf");
+    let shims = node.shims.clone();
+    let specs: Vec<_> = (0..20).map(|n| node.command(&format!("new-{n}"), &["sleep", "100"])).collect();
+    let creator = tokio::spawn(async move {
+        for spec in specs {
+            let request =
+                wharf_runtime::api::CreateRequest { spec, runtime: None, log: LogOptions::default() };
+            shims.create(request).await.unwrap();
+        }
+    });
+    while !creator.is_finished() {
+        for listed in node.shims.list().await.unwrap() {
+            assert!(matches!(listed.status, Status::Running(_)), "{listed:?}");
+        }
+    }
+    creator.await.unwrap();
+    // More clients at once than a shim takes only have to wait for each other.
+    let mut askers = tokio::task::JoinSet::new();
+    for _ in 0..200 {
+        let shims = node.shims.clone();
+        askers.spawn(async move { shims.signal("new-0", libc::SIGWINCH).await.unwrap() });
+    }
+    while let Some(result) = within(askers.join_next()).await {
+        result.unwrap();
+    }
+    let listed = node.shims.list().await.unwrap();
+    assert!(listed.len() == 20 && listed.iter().all(|l| matches!(l.status, Status::Running(_))));
+    for n in 0..20 {
+        within(node.shims.delete(&format!("new-{n}"))).await.unwrap();
+    }
+    node.assert_clean().await;
+}
+
 #[tokio::test]
 async fn a_long_run_directory_is_no_problem() {
     let node = Node::new("wharf");

@@ -1,13 +1,16 @@
 //! Making a container: its files, then its shim, then the shim's first word.
 
 use std::io::{self, BufRead, BufReader, Read};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use libcontainer::oci_spec::runtime::LinuxSeccomp;
+use libcontainer::oci_spec::runtime::{LinuxSeccomp, Spec};
 
-use super::{Inner, bundle, cgroup, make_private_dir};
+use super::bundle::{self, Extras};
+use super::{Inner, cgroup, make_private_dir, talk};
 use crate::api::{CreateError, CreateRequest, Started};
 use crate::layout::{self, CONFIG, LogConfig, Reply, SECCOMP, SHIM_CONFIG, ShimConfig};
 use crate::runtimes::Runtime;
@@ -15,6 +18,8 @@ use crate::spec::{ContainerSpec, SpecError, User, make_dir_in_root, oci_spec, re
 
 /// What a shim, and so an external runtime, finds its own tools with.
 pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Begins the name of a directory that is not complete yet; no container's name begins so.
+pub(crate) const NEW_PREFIX: &str = ".new-";
 /// Longest first word of a shim.
 const MAX_REPLY: u64 = 64 * 1024;
 
@@ -29,43 +34,64 @@ impl Inner {
         let runtime = self.runtime(request)?;
         let spec = resolved(&request.spec)?;
         let mut oci = oci_spec(&spec, &self.config.host, Some(&self.init_path()))?;
-        let filter = match runtime {
-            Runtime::Embedded => bundle::adapt(&mut oci, &self.config.host),
-            Runtime::Program(_) => None,
+        let extras = match runtime {
+            Runtime::Embedded => bundle::adapt(&mut oci, &self.config.host)?,
+            Runtime::Program(_) => Extras::default(),
         };
-        let filter = filter.map(|f| self.compiled(&f)).transpose()?;
+        let filter = extras.filter.as_ref().map(|f| self.compiled(f)).transpose()?;
         make_dir_in_root(&spec.rootfs, &spec.cwd)?;
 
-        let id = &spec.id;
-        let dir = self.config.run_dir.join(id);
-        match std::fs::DirBuilder::new().mode(0o700).create(&dir) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                return Err(CreateError::Exists(id.clone()));
-            }
-            other => other.map_err(io_error(format!("can't make {}", dir.display())))?,
-        }
-        let config = self.shim_config_for(&spec, request, runtime);
-        let write_all = || -> io::Result<()> {
-            if let Some(log_dir) = config.log.path.parent() {
-                make_private_dir(log_dir)?;
-            }
-            layout::write(&dir.join(CONFIG), &serde_json::to_vec(&oci)?)?;
-            layout::write(&dir.join(SHIM_CONFIG), &serde_json::to_vec(&config)?)?;
-            if let Some(filter) = &filter {
-                layout::write(&dir.join(SECCOMP), filter)?;
-            }
-            Ok(())
-        };
-        let result = write_all()
-            .map_err(io_error(format!("can't write the files of {id:?}")))
-            .and_then(|()| self.start_shim(&dir));
+        let config = self.shim_config_for(&spec, request, runtime, extras);
+        let dir = self.config.run_dir.join(&spec.id);
+        let listener = self.write_bundle(&dir, &oci, &config, filter.as_deref())?;
+        let result = self.start_shim(&dir, listener);
         if result.is_err() {
             // What can't be removed now is found and removed by the next list and delete.
-            if let Err(error) = self.remove(id) {
-                tracing::warn!(id, %error, "could not clean up after a container that was not created");
+            if let Err(error) = self.remove(&spec.id) {
+                tracing::warn!(id = spec.id, %error, "could not clean up after a container that was not created");
             }
         }
         result
+    }
+
+    /// Writes a container's directory under another name, so that it appears with all its files, and with a socket
+    /// that takes connections. The socket is made here rather than by the shim: whoever asks finds it from the
+    /// beginning, and only the end of the shim closes it.
+    fn write_bundle(
+        &self,
+        dir: &Path,
+        oci: &Spec,
+        config: &ShimConfig,
+        filter: Option<&Vec<u8>>,
+    ) -> Result<UnixListener, CreateError> {
+        let new = self.config.run_dir.join(format!("{NEW_PREFIX}{}", config.id));
+        let write_all = || -> io::Result<UnixListener> {
+            if let Some(log_dir) = config.log.path.parent() {
+                make_private_dir(log_dir)?;
+            }
+            layout::write(&new.join(CONFIG), &serde_json::to_vec(oci)?)?;
+            layout::write(&new.join(SHIM_CONFIG), &serde_json::to_vec(config)?)?;
+            if let Some(filter) = filter {
+                layout::write(&new.join(SECCOMP), filter)?;
+            }
+            let listener = talk::listen(&new)?;
+            std::fs::rename(&new, dir)?;
+            Ok(listener)
+        };
+        let exists = || CreateError::Exists(config.id.clone());
+        match std::fs::DirBuilder::new().mode(0o700).create(&new) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(exists()),
+            other => other.map_err(io_error(format!("can't make {}", new.display())))?,
+        }
+        write_all().map_err(|error| {
+            if let Err(error) = std::fs::remove_dir_all(&new) {
+                tracing::warn!(id = config.id, %error, "could not remove the files of a container that was not created");
+            }
+            match error.kind() {
+                io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists => exists(),
+                _ => io_error(format!("can't write {}", dir.display()))(error),
+            }
+        })
     }
 
     fn runtime(&self, request: &CreateRequest) -> Result<&Runtime, CreateError> {
@@ -88,6 +114,7 @@ impl Inner {
         spec: &ContainerSpec,
         request: &CreateRequest,
         runtime: &Runtime,
+        extras: Extras,
     ) -> ShimConfig {
         let cgroup_path = PathBuf::from(spec.cgroup_path());
         ShimConfig {
@@ -105,17 +132,19 @@ impl Inner {
             oom_file: cgroup::oom_file(&self.config.host, &cgroup_path),
             cgroup_path,
             tty: spec.tty,
+            device_cgroup: extras.device_cgroup,
+            limit_files: extras.limit_files,
         }
     }
 
-    fn start_shim(&self, dir: &Path) -> Result<Started, CreateError> {
+    fn start_shim(&self, dir: &Path, listener: UnixListener) -> Result<Started, CreateError> {
         let shim = &self.config.shim;
         let mut child = Command::new(shim)
             .arg("run")
             .arg(dir)
             .env_clear()
             .env("PATH", PATH)
-            .stdin(Stdio::null())
+            .stdin(OwnedFd::from(listener))
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()

@@ -13,6 +13,7 @@ use libcontainer::syscall::syscall::SyscallType;
 use nix::fcntl::OFlag;
 use nix::unistd::pipe2;
 
+use super::devices;
 use super::executor::CommandExecutor;
 use super::process::{fork_child, install_stdio, read_text, reset_signals, wait_for};
 use super::report::{ErrorReport, Outcome};
@@ -64,6 +65,13 @@ fn create(
         .with_systemd(false)
         .build()?;
     let pid = container.pid().context("libcontainer tells no pid")?;
+    // The cgroup exists by now, and nothing of the image has run yet.
+    if let Some(cgroup) = &config.device_cgroup {
+        devices::restrict(cgroup).context("can't restrict the container's devices")?;
+    }
+    for (file, value) in &config.limit_files {
+        std::fs::write(file, value).with_context(|| format!("can't write {value} to {}", file.display()))?;
+    }
     container.start()?;
     Ok(pid.as_raw())
 }

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::time::SystemTime;
@@ -57,29 +57,26 @@ fn live() -> anyhow::Result<()> {
     sigprocmask(SigmaskHow::SIG_BLOCK, Some(&signals), None)?;
     let config: ShimConfig = read(Path::new(SHIM_CONFIG))?.context("there is no shim.json")?;
     let log = Log::open(&config.log).with_context(|| format!("can't open {}", config.log.path.display()))?;
-    // Bound by its bare name: the whole path may be longer than a socket's may be.
-    let listener = UnixListener::bind(SOCKET).context("can't listen")?;
-    listener.set_nonblocking(true)?;
-
-    let started = start(&config);
-    let (pid, output) = match started {
-        Ok(started) => started,
-        Err(reason) => {
+    let listener = take_listener().context("can't take the socket")?;
+    let supervised = start(&config).map_err(anyhow::Error::msg).and_then(|(pid, output)| {
+        let record = StartedRecord { pid, started_at_nanos: nanos(SystemTime::now()) };
+        write_atomically(Path::new(STARTED), &record, false).context("can't write started.json")?;
+        let supervisor = Supervisor::new(listener, &signals, log, output, record.clone())?;
+        Ok((supervisor, record))
+    });
+    let (mut supervisor, record) = match supervised {
+        Ok(supervised) => supervised,
+        Err(error) => {
+            // Also kills what may run already.
             let _ = delete(&config);
-            let _ = std::fs::remove_file(SOCKET);
-            anyhow::bail!(reason);
+            return Err(error);
         }
     };
-    let record = StartedRecord { pid, started_at_nanos: nanos(SystemTime::now()) };
-    write_atomically(Path::new(STARTED), &record, false)?;
     send(&Reply::Running(record.clone()));
     let null: OwnedFd = File::options().read(true).write(true).open("/dev/null")?.into();
-    for standard in 0..3 {
-        install_stdio(&null, standard)?;
-    }
+    install_stdio(&null, 1)?;
     drop(null);
 
-    let mut supervisor = Supervisor::new(listener, signals, log, output, record.clone())?;
     let ended = supervisor.watch()?;
     let exit = exit_record(&config, &record, ended);
     write_atomically(Path::new(EXIT), &exit, true)?;
@@ -90,6 +87,14 @@ fn live() -> anyhow::Result<()> {
     }
     std::fs::remove_file(SOCKET)?;
     Ok(())
+}
+
+/// The agent has made the socket and passed it as stdin.
+fn take_listener() -> std::io::Result<UnixListener> {
+    let listener = UnixListener::from(std::io::stdin().as_fd().try_clone_to_owned()?);
+    listener.set_nonblocking(true)?;
+    install_stdio(&File::open("/dev/null")?.into(), 0)?;
+    Ok(listener)
 }
 
 fn start(config: &ShimConfig) -> Result<(i32, Output), String> {

@@ -6,8 +6,8 @@ use std::os::unix::net::{UnixListener, UnixStream};
 
 use crate::layout::{Reply, Request};
 
-/// Most clients at a time; the agent needs two or three.
-const MAX_CLIENTS: usize = 16;
+/// Most clients at a time; the agent needs two or three. Others have to try again.
+const MAX_CLIENTS: usize = 64;
 /// Longest request.
 const MAX_REQUEST: usize = 1024;
 

@@ -46,7 +46,7 @@ struct Source {
 impl Supervisor {
     pub(crate) fn new(
         listener: UnixListener,
-        signals: SigSet,
+        signals: &SigSet,
         log: Log,
         output: Output,
         started: StartedRecord,
@@ -58,7 +58,7 @@ impl Supervisor {
                 sources.push(Source { stream, file: File::from(fd), lines: Lines::default() });
             }
         }
-        let signals = SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
+        let signals = SignalFd::with_flags(signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
         Ok(Self { signals, clients: Clients::new(listener), sources, log, started })
     }
 

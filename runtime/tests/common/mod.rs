@@ -1,6 +1,7 @@
 //! A node for tests: a root filesystem made from the machine's busybox, and shims in a directory of their own.
 
 #![allow(dead_code, reason = "every test program uses its own part of this")]
+#![allow(clippy::unwrap_used, reason = "clippy does not see that this belongs to tests")]
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -44,7 +45,7 @@ impl Node {
         let host = HostFacts::detect().unwrap();
         let unique = dir.path().file_name().unwrap().to_str().unwrap().to_owned();
         let shims = shims(dir.path(), &host);
-        Self { shims, rootfs, host, dir, runtime, cgroup_parent: format!("/wharf-test/{unique}") }
+        Self { shims, rootfs, host, dir, runtime, cgroup_parent: format!("/{unique}") }
     }
 
     /// As after a restart of the agent.
