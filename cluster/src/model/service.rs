@@ -390,6 +390,20 @@ pub struct Service {
     pub updated: Timestamp,
 }
 
+impl Service {
+    /// How its tasks are replaced now: as an update says, or as a rollback does.
+    #[must_use]
+    pub fn replacement(&self) -> &UpdateConfig {
+        let back = self.rollout.as_ref().is_some_and(|rollout| {
+            matches!(
+                rollout.state,
+                RolloutState::RollingBack | RolloutState::RollbackPaused | RolloutState::RolledBack
+            )
+        });
+        if back { &self.spec.rollback } else { &self.spec.update }
+    }
+}
+
 /// One version of a service's template.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Template {

@@ -68,13 +68,7 @@ impl<'a> Context<'a> {
 
     /// How tasks are replaced now.
     pub(super) fn update(&self) -> &'a UpdateConfig {
-        let back = self.service.rollout.as_ref().is_some_and(|rollout| {
-            matches!(
-                rollout.state,
-                RolloutState::RollingBack | RolloutState::RollbackPaused | RolloutState::RolledBack
-            )
-        });
-        if back { &self.service.spec.rollback } else { &self.service.spec.update }
+        self.service.replacement()
     }
 
     /// Whether a rollout waits for people.

@@ -86,10 +86,7 @@ pub(super) fn promote(context: &Context<'_>, slot: &SlotTasks<'_>, draft: &mut D
             draft.wake(context.service.id, until);
             continue;
         }
-        let stands_by = |other: &Task| context.starts_first() && other.is_wanted();
-        let occupied =
-            slot.tasks.iter().any(|other| other.id != task.id && context.is_live(other) && !stands_by(other));
-        if !occupied {
+        if !context.state.is_occupied(context.service.id, slot.slot, Some(task.id)) {
             draft.desire(task, DesiredState::Running);
         }
     }

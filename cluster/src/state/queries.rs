@@ -4,7 +4,8 @@ use super::{NodeLoad, Record, State};
 use crate::{
     ids::{ControllerId, NodeId, ServiceId, TaskId, Timestamp},
     model::{
-        ClusterInfo, Controller, JoinRole, Node, Service, ServiceName, Slot, Stack, Task, TaskTemplate, Token,
+        ClusterInfo, Controller, JoinRole, Node, NodeState, Order, Service, ServiceName, Slot, Stack, Task,
+        TaskTemplate, Token,
     },
 };
 use imbl::Vector;
@@ -153,6 +154,20 @@ impl State {
     /// The tasks of one slot, oldest first; ended ones included.
     pub fn tasks_in(&self, service: ServiceId, slot: Slot) -> impl Iterator<Item = &Arc<Task>> {
         self.slots.get(&(service, slot)).into_iter().flatten().filter_map(|id| self.tasks.get(id))
+    }
+
+    /// Whether a slot has a task that keeps another one (`than` itself aside) from running: one that may run on a node
+    /// that nobody has declared down, or will once it is placed. Where new tasks are started first, only one that is
+    /// on its way out does.
+    #[must_use]
+    pub fn is_occupied(&self, service: ServiceId, slot: Slot, than: Option<TaskId>) -> bool {
+        let start_first =
+            self.service(service).is_some_and(|service| service.replacement().order == Order::StartFirst);
+        let reachable = |id| self.node(id).is_some_and(|node| node.status.state != NodeState::Down);
+        self.tasks_in(service, slot).any(|task| {
+            let may_run = !task.is_final() && task.node.is_none_or(reachable);
+            may_run && than != Some(task.id) && !(start_first && task.is_wanted())
+        })
     }
 
     /// Tasks that are wanted and have no node yet, by id.

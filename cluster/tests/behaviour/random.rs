@@ -5,7 +5,7 @@ mod action;
 mod ending;
 
 use crate::world::World;
-use action::{Action, act, action};
+use action::{Action, act, action, beginning};
 use proptest::prelude::*;
 use wharf_cluster::{command::Command, state::State};
 
@@ -13,15 +13,18 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_history_is_sound_and_ends_well(actions in prop::collection::vec(action(), 1..120)) {
-        play(&actions);
+    fn any_history_is_sound_and_ends_well(
+        first in beginning(),
+        actions in prop::collection::vec(action(), 1..120),
+    ) {
+        play(&first, &actions);
     }
 }
 
-fn play(actions: &[Action]) {
+fn play(first: &Action, actions: &[Action]) {
     let mut world = World::with_nodes(3);
     let mut kept: Vec<Command> = Vec::new();
-    for action in actions {
+    for action in std::iter::once(first).chain(actions) {
         act(&mut world, action, &mut kept);
     }
     ending::check(&mut world);

@@ -14,7 +14,8 @@ use std::{
     sync::Arc,
 };
 
-/// New tasks, unless their slot already has one that is wanted and runs the same template.
+/// New tasks, unless their slot already has one that is wanted and runs the same template. Where another one may run
+/// they wait.
 pub(super) fn create(state: &State, tasks: &[NewTask]) -> Vec<Event> {
     let mut next_id = state.next_id;
     let mut made: BTreeSet<(ServiceId, Slot, u64)> = BTreeSet::new();
@@ -31,12 +32,14 @@ pub(super) fn create(state: &State, tasks: &[NewTask]) -> Vec<Event> {
         if !made.insert((task.service, task.slot, task.template)) {
             continue;
         }
+        // It was decided on an older view: whoever made the slot's other task meanwhile must not run beside it.
+        let occupied = state.is_occupied(task.service, task.slot, None);
         events.push(Event::TaskCreated {
             id: TaskId(next_id),
             service: task.service,
             slot: task.slot,
             template: task.template,
-            desired: task.desired,
+            desired: if occupied { DesiredState::Ready } else { task.desired },
             hold_until: task.hold_until,
         });
         next_id += 1;
@@ -116,6 +119,9 @@ pub(super) fn set_desired(state: &State, tasks: &[(TaskId, DesiredState)]) -> Ve
         let Some(task) = state.task(*id) else { continue };
         let from = reached.get(id).copied().unwrap_or(task.desired);
         if *desired <= from {
+            continue;
+        }
+        if *desired == DesiredState::Running && state.is_occupied(task.service, task.slot, Some(*id)) {
             continue;
         }
         reached.insert(*id, *desired);

@@ -102,6 +102,10 @@ impl Variant {
     }
 }
 
+fn rare() -> impl Strategy<Value = bool> {
+    prop::bool::weighted(0.15)
+}
+
 fn variant() -> impl Strategy<Value = Variant> {
     let image = prop::sample::select(vec!["web:1", "web:2", "web:3", "bad:1"]);
     let condition = prop::sample::select(vec![
@@ -120,18 +124,18 @@ fn variant() -> impl Strategy<Value = Variant> {
         FailureAction::Rollback,
         FailureAction::Rollback,
     ]);
-    let update = (0_u32..3, prop::sample::select(vec![0, 3_000]), action, any::<bool>(), any::<bool>())
-        .prop_map(|(parallelism, delay, failure_action, start_first, lenient)| UpdateConfig {
+    let update = (0_u32..3, prop::sample::select(vec![0, 3_000]), action, rare(), any::<bool>()).prop_map(
+        |(parallelism, delay, failure_action, start_first, lenient)| UpdateConfig {
             parallelism,
             delay,
             failure_action,
             monitor: 5_000,
             max_failure_ppm: if lenient { 400_000 } else { 0 },
             order: if start_first { Order::StartFirst } else { Order::StopFirst },
-        });
-    let rare = || prop::bool::weighted(0.15);
+        },
+    );
     let place = (prop::sample::select(vec![0, 0, 100, 400]), rare(), 0_u32..3, rare(), rare(), rare());
-    (image, 0_u32..7, place, restart, update).prop_map(
+    (image, 0_u32..9, place, restart, update).prop_map(
         |(image, number, (memory, port, per_node, zone, spread, binpack), restart, update)| Variant {
             image,
             number,
@@ -145,6 +149,12 @@ fn variant() -> impl Strategy<Value = Variant> {
             update,
         },
     )
+}
+
+/// A stack with every kind of service.
+pub fn beginning() -> impl Strategy<Value = Action> {
+    let all = (variant(), variant(), variant(), variant());
+    all.prop_map(|(a, b, c, d)| Action::Apply(vec![(0, a), (1, b), (2, c), (3, d)]))
 }
 
 pub fn action() -> impl Strategy<Value = Action> {

@@ -165,10 +165,15 @@ impl World {
     }
 
     pub fn place(&mut self) -> bool {
-        let commands = schedule(&self.state).commands();
+        let decisions = schedule(&self.state);
+        let commands = decisions.commands();
         let any = !commands.is_empty();
         for command in commands {
             self.propose(command).expect("never refused");
+        }
+        for (task, node) in decisions.placed {
+            let placed = self.state.task(task).and_then(|task| task.node);
+            assert_eq!(placed, Some(node), "a placement is accepted where it was decided");
         }
         any
     }
