@@ -16,7 +16,7 @@ use crate::digest::{Digest, Hasher, Mismatch};
 use crate::fs_error::{Context, FsError, if_exists, sync_folder};
 
 /// How many pieces of a download may wait for the disk.
-const QUEUE: usize = 32;
+const QUEUE: usize = 8;
 
 /// Blobs by digest, in `blobs/ALGORITHM/HEX` under one folder. Cheap to clone.
 #[derive(Debug, Clone)]

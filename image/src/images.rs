@@ -100,6 +100,8 @@ pub(crate) struct Inner {
     pub registry: RegistryClient,
     pub limits: UnpackLimits,
     pub downloads: Semaphore,
+    /// Unpacking is work for processors, and each piece of it holds a descriptor for every layer below.
+    pub unpacks: Arc<Semaphore>,
     pub blob_locks: KeyedLocks<Digest>,
     pub layer_locks: KeyedLocks<Digest>,
     pub flights: Flights,
@@ -120,6 +122,7 @@ impl Images {
                 registry: RegistryClient::new(options.registry),
                 limits: options.limits,
                 downloads: Semaphore::new(options.downloads.max(1)),
+                unpacks: Arc::new(Semaphore::new(unpacks())),
                 blob_locks: KeyedLocks::default(),
                 layer_locks: KeyedLocks::default(),
                 flights: Flights::default(),
@@ -194,4 +197,9 @@ impl Images {
         let inner = self.inner.clone();
         tokio::task::spawn_blocking(move || work(&inner)).await.unwrap_or(Err(ImagesError::Stopped))
     }
+}
+
+/// How many layers are unpacked at the same time.
+fn unpacks() -> usize {
+    std::thread::available_parallelism().map_or(1, |n| n.get().min(4))
 }

@@ -86,7 +86,12 @@ impl RegistryClient {
         credentials: Option<&Credentials>,
     ) -> Result<Option<Digest>, RegistryError> {
         let spec = self.manifest_request(Method::HEAD, name, &name.manifest_reference()).await;
-        let response = self.http.send(name, credentials, &spec).await?;
+        let response = match self.http.send(name, credentials, &spec).await {
+            Ok(response) => response,
+            // Not every registry knows HEAD.
+            Err(RegistryError::Refused { status: 405, .. }) => return Ok(None),
+            Err(e) => return Err(e),
+        };
         let digest =
             response.headers().get("docker-content-digest").and_then(|d| d.to_str().ok()?.parse().ok());
         Ok(digest)

@@ -116,6 +116,7 @@ impl Images {
             return Ok(());
         }
         let only_one = self.inner.layer_locks.lock(*chain_id).await;
+        let turn = self.inner.unpacks.clone().acquire_owned().await.map_err(|_| PullError::Stopped)?;
         let (images, layer, listeners) = (self.clone(), layer.clone(), listeners.clone());
         let (chain_id, below) = (*chain_id, below.to_vec());
         let work = move || match &images.inner.snapshots {
@@ -124,10 +125,10 @@ impl Images {
             }
             _ => Ok(()),
         };
-        // Lock and pins go with the thread: it goes on even when nobody waits for it any more.
+        // Lock, turn and pins go with the thread: it goes on even when nobody waits for it any more.
         tokio::task::spawn_blocking(move || {
             let done = work();
-            drop((only_one, pinned));
+            drop((only_one, turn, pinned));
             done
         })
         .await

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, Uid, XattrFlags, chownat,
-    fchmod, fchown, fsetxattr, fstat, ftruncate, futimens, linkat, makedev, mkdirat, mknodat, open, openat,
-    openat2, statat, symlinkat, unlinkat, utimensat,
+    AtFlags, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, Uid, XattrFlags,
+    chownat, fchmod, fchown, fsetxattr, fstat, ftruncate, futimens, linkat, makedev, mkdirat, mknodat, open,
+    openat, openat2, statat, symlinkat, unlinkat, utimensat,
 };
 use rustix::io::Errno;
 
@@ -40,6 +40,8 @@ pub(super) struct Tree<'a> {
     /// Bytes of all names that went in there.
     names: u64,
     root_seen: bool,
+    /// Whether nothing of the layers below is to be seen.
+    root_opaque: bool,
     buffer: Vec<u8>,
 }
 
@@ -64,6 +66,7 @@ impl<'a> Tree<'a> {
             times: BTreeMap::new(),
             names: 0,
             root_seen: false,
+            root_opaque: false,
             buffer: vec![0; BUFFER],
         })
     }
@@ -120,6 +123,9 @@ impl<'a> Tree<'a> {
         if !self.root_seen {
             self.inherit(&[], None)?;
         }
+        if self.root_opaque {
+            self.hide_all_below().map_err(|e| errno(self.path, OPAQUE, e))?;
+        }
         for (path, time) in std::mem::take(&mut self.times) {
             let times = Timestamps { last_access: time, last_modification: time };
             let set = self.open_folder(&path, OFlags::RDONLY).and_then(|f| futimens(&f, &times));
@@ -135,6 +141,10 @@ impl<'a> Tree<'a> {
     fn whiteout(&mut self, entry: &Entry, name: &Name, hidden: &[u8]) -> Outcome<()> {
         if name.base == OPAQUE {
             self.folder(&name.folder, &entry.path)?;
+            if name.folder.is_empty() {
+                self.root_opaque = true;
+                return Ok(());
+            }
             return if self.lowers.is_empty() { Ok(()) } else { self.make_opaque(&name.folder, entry) };
         }
         if name.base.starts_with(AUFS) {
@@ -355,6 +365,30 @@ impl<'a> Tree<'a> {
         self.open_folder(path, OFlags::RDONLY)
             .and_then(|folder| fsetxattr(&folder, OPAQUE_XATTR, b"y", XattrFlags::empty()))
             .map_err(|e| self.refused(entry, e))
+    }
+
+    /// Overlayfs never takes the root itself for opaque, so all that is in the roots below is hidden one by one.
+    fn hide_all_below(&self) -> Result<(), Errno> {
+        for lower in &self.lowers {
+            for found in Dir::read_from(open_within(lower, b"", OFlags::RDONLY | OFlags::DIRECTORY)?)? {
+                let found = found?;
+                let name = found.file_name().to_bytes();
+                if matches!(name, b"." | b"..") {
+                    continue;
+                }
+                match self.look(&self.root, name)? {
+                    None => {
+                        mknodat(&*self.root, name, FileType::CharacterDevice, Mode::empty(), makedev(0, 0))?;
+                    }
+                    Some(stat) if kind_of(&stat) == FileType::Directory => {
+                        let folder = self.open_folder(name, OFlags::RDONLY)?;
+                        fsetxattr(&folder, OPAQUE_XATTR, b"y", XattrFlags::empty())?;
+                    }
+                    Some(_) => {}
+                }
+            }
+        }
+        Ok(())
     }
 
     fn look(&self, parent: &OwnedFd, base: &[u8]) -> Result<Option<Stat>, Errno> {

@@ -124,6 +124,18 @@ fn whiteouts_become_overlays_own() {
 }
 
 #[test]
+fn an_opaque_root_hides_all_that_is_below() {
+    let folder = Folder::new();
+    let (low, root) = (folder.join("low"), folder.join("root"));
+    unpack(&Archive::new().file("a", b"1").file("b/c", b"2").file("d", b"3").tar(), &low, &[]).unwrap();
+    unpack(&Archive::new().file(".wh..wh..opq", b"").file("a", b"new").file("b/e", b"").tar(), &root, &[low])
+        .unwrap();
+    assert_eq!(fs::read(root.join("a")).unwrap(), b"new");
+    assert_eq!(xattr::get(root.join("b"), "trusted.overlay.opaque").unwrap().as_deref(), Some(&b"y"[..]));
+    assert!(root.join("d").symlink_metadata().unwrap().file_type().is_char_device());
+}
+
+#[test]
 fn whiteouts_in_the_lowest_layer_leave_nothing() {
     let folder = Folder::new();
     let root = folder.join("root");
