@@ -96,7 +96,7 @@ async fn measure(shims: &Shims, rootfs: &Path, count: usize) -> anyhow::Result<(
     let used = cpu_time() - cpu;
     println!("{count} at once: {:.0} ms, {:.1} ms of cpu each", ms(took), ms(used) / count as f64);
     tokio::time::sleep(Duration::from_millis(300)).await;
-    print_memory()?;
+    print_memory(shims)?;
 
     let begin = Instant::now();
     let mut tasks = tokio::task::JoinSet::new();
@@ -143,11 +143,12 @@ fn enter_cpu_cgroup() -> std::io::Result<()> {
 }
 
 /// Memory of the shims that run.
-fn print_memory() -> anyhow::Result<()> {
+fn print_memory(shims: &Shims) -> anyhow::Result<()> {
     let mut all = Vec::new();
     for entry in std::fs::read_dir("/proc")?.flatten() {
         let read = |file: &str| std::fs::read_to_string(entry.path().join(file)).unwrap_or_default();
-        if read("cmdline").split('\0').nth(1) == Some("run") && read("comm").trim() == "wharf-shim" {
+        let (command, run_dir) = (read("cmdline"), shims.run_dir());
+        if command.split('\0').nth(1) == Some("run") && command.contains(&*run_dir.to_string_lossy()) {
             let status = read("status");
             let field = |name: &str| -> u64 {
                 let value =

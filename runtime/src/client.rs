@@ -84,6 +84,12 @@ impl Shims {
         Ok(Self { inner: Arc::new(inner) })
     }
 
+    /// Where the files of running containers are.
+    #[must_use]
+    pub fn run_dir(&self) -> &Path {
+        &self.inner.config.run_dir
+    }
+
     /// Runs file and process work where it may block.
     async fn blocking<T: Send + 'static>(&self, work: impl FnOnce(&Inner) -> T + Send + 'static) -> T {
         let inner = Arc::clone(&self.inner);

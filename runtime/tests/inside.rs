@@ -341,5 +341,6 @@ async fn what_the_host_can_not_do_is_said_before() {
     assert!(error.is_permanent() && error.to_string().contains("pids"), "{error}");
     spec.resources.pids = None;
     assert_eq!(node.run(&spec).await.exit.code, 0, "only what is asked for is needed");
+    node.host = wharf_runtime::host::HostFacts::detect().unwrap();
     node.assert_clean().await;
 }

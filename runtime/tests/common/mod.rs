@@ -110,6 +110,25 @@ impl Node {
         self.host.cgroup_mounts.iter().map(|m| m.path.join(&relative)).filter(|p| p.exists()).collect()
     }
 
+    /// What a failed test leaves would disturb others.
+    fn kill_everything(&self) {
+        let kill = |pid| nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::SIGKILL);
+        for pid in processes_with(self.dir.path().to_str().unwrap()) {
+            let _ = kill(pid);
+        }
+        for mount in &self.host.cgroup_mounts {
+            let parent = mount.path.join(&self.cgroup_parent[1..]);
+            for container in directories(&parent).iter().map(|name| parent.join(name)) {
+                let pids = std::fs::read_to_string(container.join("cgroup.procs")).unwrap_or_default();
+                for pid in pids.lines().filter_map(|l| l.parse().ok()) {
+                    let _ = kill(pid);
+                }
+                std::thread::sleep(Duration::from_millis(50));
+                let _ = std::fs::remove_dir(container);
+            }
+        }
+    }
+
     /// No process, mount, cgroup or file of any container is left.
     pub async fn assert_clean(&self) {
         let own = self.dir.path().to_str().unwrap().to_owned();
@@ -131,6 +150,9 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.kill_everything();
+        }
         for mount in &self.host.cgroup_mounts {
             let _ = std::fs::remove_dir(mount.path.join(&self.cgroup_parent[1..]));
         }
