@@ -1,7 +1,7 @@
 # Shared by the scripts in deploy/: messages, packages, the build. Sourced, not run.
 
 root_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-packages=(protobuf-compiler libseccomp-dev nftables iproute2 busybox-static pkg-config gcc curl)
+packages=(protobuf-compiler libseccomp-dev libc6-dev nftables iproute2 busybox-static pkg-config gcc curl)
 test_packages=(runc skopeo procps strace util-linux)
 
 say() { printf '\033[1m==>\033[0m %s\n' "$*"; }
