@@ -4,7 +4,10 @@ use super::Limits;
 use crate::{
     feasibility::{Candidate, fits},
     ids::{NodeId, Timestamp},
-    model::{Availability, NodeState, Order, RolloutState, Service, Slot, Task, TaskTemplate, UpdateConfig},
+    model::{
+        Availability, DesiredState, NodeState, Order, RolloutState, Service, Slot, Task, TaskTemplate,
+        UpdateConfig,
+    },
     state::State,
 };
 use std::sync::Arc;
@@ -31,13 +34,13 @@ impl<'a> SlotTasks<'a> {
 
     /// The tasks that ended by themselves, and whose end nothing followed from yet.
     pub(super) fn unhandled(&self) -> impl Iterator<Item = &'a Arc<Task>> {
-        let told = |task: &Task| task.desired > crate::model::DesiredState::Running;
+        let told = |task: &Task| task.desired > DesiredState::Running;
         self.tasks.iter().copied().filter(move |task| task.is_final() && !told(task))
     }
 
     /// Whether the whole slot is on its way out.
     pub(super) fn is_leaving(&self) -> bool {
-        self.tasks.iter().all(|task| task.desired == crate::model::DesiredState::Remove)
+        self.tasks.iter().all(|task| task.desired == DesiredState::Remove)
     }
 }
 
@@ -114,5 +117,27 @@ impl<'a> Context<'a> {
     /// Whether `task` has to run elsewhere.
     pub(super) fn is_displaced(&self, task: &Task) -> bool {
         task.node.is_some_and(|node| !self.is_reachable(node)) || self.is_evicted(task)
+    }
+
+    /// How many tasks may be moved now: `limits.moves` in an interval, less those that were made within the last one
+    /// because their slot's former task is on a node that was lost or drained.
+    pub(super) fn moves_left(&self) -> usize {
+        let is_left = |node: NodeId| {
+            self.state.node(node).is_none_or(|node| {
+                node.status.state == NodeState::Down || node.availability == Availability::Drained
+            })
+        };
+        let lately = self
+            .state
+            .tasks_newest_first()
+            .take_while(|task| self.now.since(task.created) < self.limits.move_interval);
+        let moved = lately.filter(|task| {
+            self.state.tasks_in(task.service, task.slot).any(|former| {
+                former.id < task.id
+                    && former.desired == DesiredState::Shutdown
+                    && former.node.is_some_and(is_left)
+            })
+        });
+        self.limits.moves.saturating_sub(moved.count())
     }
 }

@@ -21,7 +21,8 @@ pub(super) struct Draft {
     rollouts: Vec<Command>,
     forgotten: Vec<ServiceId>,
     wakes: BTreeMap<ServiceId, Timestamp>,
-    moves: usize,
+    /// How many moves are left; unknown until the first is wanted.
+    moves: Option<usize>,
     creations: usize,
 }
 
@@ -35,21 +36,17 @@ pub(super) enum Start {
 }
 
 impl Draft {
-    /// A draft that may move `moves` tasks.
-    pub(super) fn new(moves: usize) -> Self {
-        Draft { moves, ..Draft::default() }
-    }
-
     /// Begins a service: its bound on new tasks is its own.
     pub(super) fn begin(&mut self, limits: &Limits) {
         self.creations = limits.creations;
     }
 
-    /// Takes one of the moves that are left.
-    pub(super) fn take_move(&mut self) -> bool {
-        let left = self.moves > 0;
-        self.moves = self.moves.saturating_sub(1);
-        left
+    /// Takes one of the moves that are left; `left` counts them when the first is wanted.
+    pub(super) fn take_move(&mut self, left: impl FnOnce() -> usize) -> bool {
+        let moves = self.moves.get_or_insert_with(left);
+        let any = *moves > 0;
+        *moves = moves.saturating_sub(1);
+        any
     }
 
     /// Whether another task of this service may be made in this call.

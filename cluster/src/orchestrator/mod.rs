@@ -17,8 +17,8 @@ pub use agenda::{Agenda, Scope};
 
 use crate::{
     command::Command,
-    ids::{NodeId, ServiceId, Timestamp},
-    model::{Availability, DesiredState, Mode, NodeState, Service},
+    ids::{ServiceId, Timestamp},
+    model::{Mode, Service},
     state::State,
 };
 use context::Context;
@@ -73,7 +73,7 @@ impl Plan {
 pub fn reconcile(state: &State, scope: &Scope, now: Timestamp, limits: &Limits) -> Plan {
     // The state's time is that of the newest command; a leader whose clock is behind it must not wait for itself.
     let now = now.max(state.now());
-    let mut draft = Draft::new(limits.moves.saturating_sub(moved_lately(state, now, limits)));
+    let mut draft = Draft::default();
     let mut look = |service: &Service| {
         draft.begin(limits);
         service_tasks(&Context { state, service, now, limits }, &mut draft);
@@ -101,25 +101,4 @@ fn service_tasks(context: &Context<'_>, draft: &mut Draft) {
         Mode::GlobalJob => job::global(context, draft),
     }
     reaper::reap(context, draft);
-}
-
-/// How many tasks were made within the last interval because their slot's former task is on a node that was lost or
-/// drained.
-fn moved_lately(state: &State, now: Timestamp, limits: &Limits) -> usize {
-    let is_left = |node: NodeId| {
-        state.node(node).is_none_or(|node| {
-            node.status.state == NodeState::Down || node.availability == Availability::Drained
-        })
-    };
-    state
-        .tasks_newest_first()
-        .take_while(|task| now.since(task.created) < limits.move_interval)
-        .filter(|task| {
-            state.tasks_in(task.service, task.slot).any(|former| {
-                former.id < task.id
-                    && former.desired == DesiredState::Shutdown
-                    && former.node.is_some_and(is_left)
-            })
-        })
-        .count()
 }

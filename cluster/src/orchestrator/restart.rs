@@ -27,7 +27,7 @@ pub(super) enum Tended {
 pub(super) fn tend(context: &Context<'_>, slot: &SlotTasks<'_>, draft: &mut Draft) -> Tended {
     let (displaced, kept): (Vec<_>, Vec<_>) = slot.wanted().partition(|task| context.is_displaced(task));
     if let Some(first) = displaced.first() {
-        if !draft.take_move() {
+        if !draft.take_move(|| context.moves_left()) {
             draft.wake(context.service.id, context.now.plus(context.limits.move_interval));
             return Tended::Changed;
         }

@@ -23,7 +23,6 @@ pub(super) struct Group<'a> {
     pub(super) service: &'a Service,
     pub(super) version: u64,
     pub(super) template: &'a TaskTemplate,
-    pub(super) tasks: Vec<&'a Task>,
 }
 
 /// What came of a group.
@@ -42,7 +41,7 @@ impl Group<'_> {
         let mut left: Vec<&Task> = Vec::new();
         let shunned = self.shunned();
         let mut order: Option<Order<'_>> = None;
-        for task in &self.tasks {
+        for task in self.tasks() {
             if decisions.placed.len() >= BATCH {
                 return Outcome::Bounded;
             }
@@ -76,6 +75,10 @@ impl Group<'_> {
         Outcome::Unplaced
     }
 
+    fn tasks(&self) -> impl Iterator<Item = &Task> {
+        self.state.unplaced_in(self.service.id, self.version).map(|task| &**task)
+    }
+
     fn candidate(&self, slot: Slot) -> Candidate<'_> {
         Candidate { template: self.template, service: self.service.id, slot }
     }
@@ -98,7 +101,7 @@ impl Group<'_> {
     fn shunned(&self) -> BTreeSet<NodeId> {
         let now = self.state.now();
         let mut failures: BTreeMap<NodeId, usize> = BTreeMap::new();
-        for task in &self.tasks {
+        for task in self.tasks().take(BATCH) {
             for former in self.state.tasks_in(task.service, task.slot) {
                 let failed = matches!(former.status.state, TaskState::Failed | TaskState::Rejected);
                 let lately = now.since(former.status.since) <= FAILURES_WITHIN;

@@ -12,14 +12,10 @@ mod view;
 use crate::{
     command::Command,
     ids::{NodeId, ServiceId, TaskId},
-    model::Task,
     state::{NodeLoad, State},
 };
 use group::{Group, Outcome};
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 use view::View;
 
 /// How many tasks one call places: what one log entry should hold.
@@ -76,29 +72,31 @@ impl Decisions {
 /// Where the tasks go that want a node and have none.
 #[must_use]
 pub fn schedule(state: &State) -> Decisions {
-    let mut groups: BTreeMap<(ServiceId, u64), Vec<&Task>> = BTreeMap::new();
-    for task in state.unplaced_tasks() {
-        groups.entry((task.service, task.template)).or_default().push(task);
-    }
     let mut decisions = Decisions::default();
+    let groups: BTreeSet<(ServiceId, u64)> = state.unplaced_groups().collect();
     let mut cleared: BTreeSet<(ServiceId, u64)> = state
         .services()
         .flat_map(|service| service.unplaced.keys().map(|template| (service.id, *template)))
-        .filter(|key| !groups.contains_key(key))
+        .filter(|key| !groups.contains(key))
         .collect();
-    if !groups.is_empty() {
-        let empty = NodeLoad::default();
-        let mut view = View::new(state, &empty);
-        for ((id, version), tasks) in groups {
-            let Some(service) = state.service(id) else { continue };
-            let Some(template) = service.templates.get(&version) else { continue };
-            let group = Group { state, service, version, template: &template.spec, tasks };
-            match group.decide(&mut view, &mut decisions) {
-                Outcome::Placed if service.unplaced.contains_key(&version) => {
-                    cleared.insert((id, version));
-                }
-                Outcome::Placed | Outcome::Unplaced => {}
-                Outcome::Bounded => decisions.more = true,
+    if groups.is_empty() {
+        decisions.cleared = cleared.into_iter().collect();
+        return decisions;
+    }
+    let empty = NodeLoad::default();
+    let mut view = View::new(state, &empty);
+    for (id, version) in groups {
+        let Some(service) = state.service(id) else { continue };
+        let Some(template) = service.templates.get(&version) else { continue };
+        let group = Group { state, service, version, template: &template.spec };
+        match group.decide(&mut view, &mut decisions) {
+            Outcome::Placed if service.unplaced.contains_key(&version) => {
+                cleared.insert((id, version));
+            }
+            Outcome::Placed | Outcome::Unplaced => {}
+            Outcome::Bounded => {
+                decisions.more = true;
+                break;
             }
         }
     }

@@ -10,6 +10,7 @@ use crate::{
         TaskStatus, Template, VolumeSpec,
     },
 };
+use imbl::{OrdMap, OrdSet};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -126,7 +127,7 @@ pub fn apply(state: &mut State, event: &Event) {
                 hold_until: *hold_until,
             };
             state.slots.entry((*service, *slot)).or_default().insert(*id);
-            state.unplaced.insert(*id);
+            state.unplaced.entry((*service, *template)).or_default().insert(*id);
             state.tasks.insert(*id, Arc::new(task));
         }
         Event::TaskPending { id } => {
@@ -142,7 +143,7 @@ pub fn apply(state: &mut State, event: &Event) {
                 task.node = Some(*node);
                 task.status.state = TaskState::Assigned;
                 task.status.since = now;
-                state.unplaced.remove(id);
+                take_unplaced(&mut state.unplaced, task);
                 count_load(state, *id, true);
             }
         }
@@ -150,7 +151,7 @@ pub fn apply(state: &mut State, event: &Event) {
             if let Some(task) = change(&mut state.tasks, id) {
                 task.desired = *desired;
                 if *desired > DesiredState::Running {
-                    state.unplaced.remove(id);
+                    take_unplaced(&mut state.unplaced, task);
                     if let Some(load) = task.node.and_then(|node| state.loads.get_mut(&node)) {
                         load.stop(*id, task.service);
                     }
@@ -160,9 +161,9 @@ pub fn apply(state: &mut State, event: &Event) {
         Event::TaskReported { report } => report_task(state, report),
         Event::TaskEnded { id, orphaned, message } => {
             count_load(state, *id, false);
-            state.unplaced.remove(id);
             let now = state.now;
             if let Some(task) = change(&mut state.tasks, id) {
+                take_unplaced(&mut state.unplaced, task);
                 task.status.state = if *orphaned { TaskState::Orphaned } else { TaskState::Shutdown };
                 task.status.since = now;
                 task.status.message = message.clone();
@@ -309,13 +310,24 @@ fn report_task(state: &mut State, report: &TaskReport) {
 
 fn remove_task(state: &mut State, id: TaskId) {
     count_load(state, id, false);
-    state.unplaced.remove(&id);
     let Some(task) = state.tasks.remove(&id) else { return };
+    take_unplaced(&mut state.unplaced, &task);
     let key: (ServiceId, Slot) = (task.service, task.slot);
     if let Some(slot) = state.slots.get_mut(&key) {
         slot.remove(&id);
         if slot.is_empty() {
             state.slots.remove(&key);
+        }
+    }
+}
+
+/// Takes a task off the list of those that want a node.
+fn take_unplaced(unplaced: &mut OrdMap<(ServiceId, u64), OrdSet<TaskId>>, task: &Task) {
+    let key = (task.service, task.template);
+    if let Some(tasks) = unplaced.get_mut(&key) {
+        tasks.remove(&task.id);
+        if tasks.is_empty() {
+            unplaced.remove(&key);
         }
     }
 }

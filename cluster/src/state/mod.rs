@@ -48,7 +48,8 @@ pub struct State {
     service_names: OrdMap<ServiceName, ServiceId>,
     slots: OrdMap<(ServiceId, Slot), OrdSet<TaskId>>,
     loads: OrdMap<NodeId, NodeLoad>,
-    unplaced: OrdSet<TaskId>,
+    /// By service and template version: the scheduler decides about all tasks of one together.
+    unplaced: OrdMap<(ServiceId, u64), OrdSet<TaskId>>,
 }
 
 /// The form that is written into snapshots: the facts without the indexes.

@@ -170,9 +170,19 @@ impl State {
         })
     }
 
-    /// Tasks that are wanted and have no node yet, by id.
+    /// Tasks that are wanted and have no node yet, by service, template version and id.
     pub fn unplaced_tasks(&self) -> impl Iterator<Item = &Arc<Task>> {
-        self.unplaced.iter().filter_map(|id| self.tasks.get(id))
+        self.unplaced_groups().flat_map(|(service, template)| self.unplaced_in(service, template))
+    }
+
+    /// Services and template versions that have tasks without a node.
+    pub fn unplaced_groups(&self) -> impl Iterator<Item = (ServiceId, u64)> {
+        self.unplaced.keys().copied()
+    }
+
+    /// The tasks of a service's template version that are wanted and have no node yet, by id.
+    pub fn unplaced_in(&self, service: ServiceId, template: u64) -> impl Iterator<Item = &Arc<Task>> {
+        self.unplaced.get(&(service, template)).into_iter().flatten().filter_map(|id| self.tasks.get(id))
     }
 
     /// What a task runs. `None` only for a task whose service is unknown, which the state never holds.

@@ -69,7 +69,7 @@ impl From<Stored> for State {
         for task in stored.tasks {
             state.slots.entry((task.service, task.slot)).or_default().insert(task.id);
             if task.node.is_none() && task.is_wanted() {
-                state.unplaced.insert(task.id);
+                state.unplaced.entry((task.service, task.template)).or_default().insert(task.id);
             }
             if let Some(node) = task.node
                 && !task.is_final()

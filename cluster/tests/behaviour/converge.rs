@@ -67,7 +67,7 @@ fn the_log_replays_to_the_same_state() {
     world.settle();
     let mut again = wharf_cluster::state::State::default();
     for envelope in &world.log {
-        again.execute(envelope);
+        let _ = again.execute(envelope);
     }
     assert_eq!(again, world.state);
     assert_eq!(world.replica, world.state);

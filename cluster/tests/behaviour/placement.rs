@@ -112,7 +112,8 @@ fn binpack_fills_one_node_after_another() {
 
 #[test]
 fn bounds_hold_when_many_are_placed_at_once() {
-    let cases: [(&str, fn(&mut ServiceSpec), [usize; 3], &str); 4] = [
+    type Change = fn(&mut ServiceSpec);
+    let cases: [(&str, Change, [usize; 3], &str); 4] = [
         (
             "memory",
             |spec| spec.template.resources.reservations.memory = 400,

@@ -82,16 +82,9 @@ pub(super) fn explain(state: &State, reasons: &[(ServiceId, u64, Option<Arc<str>
             events.push(Event::UnplacedExplained { id: *id, template: *template, reason: reason.clone() });
         }
     }
-    if !explained.is_empty() {
-        events.extend(
-            state
-                .unplaced_tasks()
-                .filter(|task| {
-                    task.status.state == TaskState::New && explained.contains(&(task.service, task.template))
-                })
-                .map(|task| Event::TaskPending { id: task.id }),
-        );
-    }
+    let news = explained.iter().flat_map(|(service, template)| state.unplaced_in(*service, *template));
+    let news = news.filter(|task| task.status.state == TaskState::New);
+    events.extend(news.map(|task| Event::TaskPending { id: task.id }));
     events
 }
 

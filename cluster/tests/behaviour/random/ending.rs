@@ -47,7 +47,7 @@ fn check_service(state: &State, service: &Service) {
             let template = state.template_of(task).expect("kept while in use");
             match task.node {
                 None => {
-                    assert!(service.unplaced.contains_key(&task.template), "{task:?} waits without reason")
+                    assert!(service.unplaced.contains_key(&task.template), "{task:?} waits without reason");
                 }
                 Some(node) => {
                     let node = state.node(node).expect("a task's node is there");

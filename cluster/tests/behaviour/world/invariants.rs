@@ -107,8 +107,8 @@ fn loads_are_sums(state: &State) {
     }
     let kept: BTreeMap<NodeId, NodeLoad> = state.loads().map(|(node, load)| (node, load.clone())).collect();
     assert_eq!(kept, counted);
-    let unplaced: Vec<TaskId> = state.unplaced_tasks().map(|task| task.id).collect();
-    let recounted: Vec<TaskId> =
+    let unplaced: BTreeSet<TaskId> = state.unplaced_tasks().map(|task| task.id).collect();
+    let recounted: BTreeSet<TaskId> =
         state.tasks().filter(|task| task.node.is_none() && task.is_wanted()).map(|task| task.id).collect();
     assert_eq!(unplaced, recounted);
 }
