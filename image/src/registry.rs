@@ -18,6 +18,7 @@ use reqwest::{Method, StatusCode, header};
 
 pub use crate::registry::auth::Credentials;
 pub use crate::registry::error::RegistryError;
+pub use crate::registry::tls::ClientIdentity;
 pub use crate::registry::upload::BlobSource;
 
 use crate::content::{ContentError, Ingest};
@@ -33,6 +34,9 @@ use crate::registry::http::{Http, RequestSpec, body_within};
 pub struct RegistryOptions {
     /// Certificates (PEM, any number in each) to trust besides the system's, such as the cluster's CA.
     pub extra_roots: Vec<Vec<u8>>,
+    /// Who to be for registries that ask for a client certificate of one of `extra_roots`, as the cluster's own may
+    /// for pushes. No other registry gets to see it.
+    pub identity: Option<ClientIdentity>,
     /// Registries (`HOST` or `HOST:PORT`) that are spoken to in plain HTTP. Loopback is without being listed, if it
     /// has no TLS.
     pub plain_http: HashSet<String>,
@@ -48,6 +52,7 @@ impl Default for RegistryOptions {
     fn default() -> Self {
         RegistryOptions {
             extra_roots: Vec::new(),
+            identity: None,
             plain_http: HashSet::new(),
             connect_timeout: Duration::from_secs(5),
             read_timeout: Duration::from_secs(30),

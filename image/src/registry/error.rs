@@ -42,14 +42,12 @@ pub enum RegistryError {
         /// What happened the last time.
         cause: String,
     },
-    /// Its certificate is not one we trust.
-    #[error(
-        "registry {registry} has a TLS certificate that is not trusted: {cause}; give its CA certificate, or list the registry as plain HTTP if it has no TLS"
-    )]
+    /// No TLS connection comes about: one side's certificate is not trusted by the other, or there is no TLS at all.
+    #[error("no TLS connection to registry {registry}: {cause}{}", tls_advice(cause))]
     Tls {
         /// The registry.
         registry: String,
-        /// What is wrong with it.
+        /// What is in the way.
         cause: String,
     },
     /// It answers, with something that doesn't get us on.
@@ -90,6 +88,21 @@ fn note(detail: &str) -> String {
     if detail.is_empty() { String::new() } else { format!(" ({detail})") }
 }
 
+/// rustls has its errors' kinds behind several layers of others' errors; their words are what comes through.
+const TLS_PROBLEMS: [(&str, &str); 4] = [
+    ("invalid peer certificate", "give the CA certificate that signed the registry's"),
+    ("CertificateRequired", "it takes only clients with a certificate of its cluster"),
+    ("received fatal alert", "it refuses this client's certificate or version of TLS"),
+    (NO_TLS, "it seems to have no TLS: list it as plain HTTP, if that is meant"),
+];
+/// How a server that speaks plain HTTP looks to TLS.
+pub(super) const NO_TLS: &str = "received corrupt message";
+
+fn tls_advice(cause: &str) -> String {
+    let advice = TLS_PROBLEMS.iter().find(|(sign, _)| cause.contains(sign));
+    advice.map(|(_, advice)| format!("; {advice}")).unwrap_or_default()
+}
+
 /// One attempt's failure, before it is known whether it was the last.
 #[derive(Debug)]
 pub(super) enum Failure {
@@ -113,7 +126,7 @@ impl From<reqwest::Error> for Failure {
         let cause = innermost(&e);
         if e.is_builder() {
             Failure::Final(Problem::Protocol(cause))
-        } else if cause.contains("invalid peer certificate") {
+        } else if TLS_PROBLEMS.iter().any(|(sign, _)| cause.contains(sign)) {
             Failure::Final(Problem::Tls(cause))
         } else if e.is_redirect() {
             Failure::Final(Problem::Protocol(format!("bad redirect: {cause}")))

@@ -14,7 +14,7 @@ use tokio::sync::OnceCell;
 
 use crate::reference::ImageName;
 use crate::registry::auth::{Access, Credentials, Tokens};
-use crate::registry::error::{Failure, Problem, RegistryError, detail};
+use crate::registry::error::{Failure, NO_TLS, Problem, RegistryError, detail};
 use crate::registry::{RegistryOptions, tls};
 
 /// The most bytes read of an error's body.
@@ -73,12 +73,12 @@ impl Http {
         }
         let Ok(client) = self.client().await else { return true };
         let asked = client.get(format!("https://{registry}/v2/")).timeout(LOOPBACK_WAIT).send().await;
-        let has_tls = match asked.map_err(|e| (e.is_timeout(), Failure::from(e))) {
-            Ok(_) | Err((_, Failure::Final(Problem::Tls(_)))) => true,
-            // Nobody is there (yet): nothing is learnt from that.
-            Err((true, _)) => return false,
-            Err((_, Failure::Retry(cause))) if cause.contains("refused") => return false,
-            Err(_) => false,
+        let has_tls = match asked.map_err(Failure::from) {
+            Ok(_) => true,
+            Err(Failure::Final(Problem::Tls(cause))) => !cause.contains(NO_TLS),
+            Err(Failure::Retry(cause)) if cause.contains("handshake eof") => false,
+            // Nobody is there (yet), or says nothing: nothing is learnt from that.
+            Err(_) => return false,
         };
         self.loopback.lock().insert(registry.to_owned(), has_tls);
         has_tls
@@ -240,7 +240,7 @@ fn build_client(options: &RegistryOptions) -> Result<Client, String> {
         }
     });
     Client::builder()
-        .tls_backend_preconfigured(tls::client_config(&options.extra_roots)?)
+        .tls_backend_preconfigured(tls::client_config(&options.extra_roots, options.identity.as_ref())?)
         .user_agent(concat!("wharf/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(options.connect_timeout)
         .read_timeout(options.read_timeout)
