@@ -167,3 +167,120 @@ fn canonical_architecture(name: &str) -> &str {
         other => other,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        ids::{NodeId, ServiceId, TaskId, Timestamp},
+        model::{Availability, NodeDescription, NodeStatus, Platform, Port, Reservation},
+    };
+    use std::sync::Arc;
+
+    fn node() -> Node {
+        let label = |key: &str, value: &str| [(key.to_owned(), value.to_owned())].into();
+        Node {
+            id: NodeId(37),
+            name: "node-1".to_owned(),
+            labels: label("disk", "SSD"),
+            availability: Availability::Active,
+            status: NodeStatus { state: NodeState::Ready, since: Timestamp(0), message: String::new() },
+            description: Arc::new(NodeDescription {
+                hostname: "host-1".to_owned(),
+                platform: Platform { os: "linux".to_owned(), architecture: "amd64".to_owned() },
+                nano_cpus: 2_000,
+                memory: 1_000,
+                runtimes: vec!["wharf".to_owned(), "runc".to_owned()],
+                labels: label("rack", "7"),
+                ..NodeDescription::default()
+            }),
+            joined: Timestamp(0),
+        }
+    }
+
+    fn check(template: &TaskTemplate, slot: Slot, node: &Node, load: &NodeLoad) -> Result<(), Reason> {
+        feasible(Candidate { template, service: ServiceId(1), slot }, node, load)
+    }
+
+    #[test]
+    fn constraints_are_compared_as_docker_does() {
+        let cases = [
+            ("node.id==11", true),
+            ("node.id!=11", false),
+            ("node.hostname==HOST-1", true),
+            ("node.hostname == host-2", false),
+            ("node.role==worker", true),
+            ("node.role==manager", false),
+            ("node.platform.os==linux", true),
+            ("node.platform.arch==x86_64", true),
+            ("node.platform.arch!=amd64", false),
+            ("node.platform.arch==arm64", false),
+            ("node.labels.disk==ssd", true),
+            ("node.labels.disk!=ssd", false),
+            ("node.labels.absent==x", false),
+            ("node.labels.absent!=x", true),
+            ("engine.labels.rack==7", true),
+        ];
+        for (text, holds) in cases {
+            let mut template = TaskTemplate::default();
+            template.placement.constraints.push(text.parse().unwrap());
+            let result = check(&template, Slot::Replica(1), &node(), &NodeLoad::default());
+            assert_eq!(result.is_ok(), holds, "{text}: {result:?}");
+        }
+    }
+
+    #[test]
+    fn each_filter_refuses_what_it_should() {
+        type Change = fn(&mut TaskTemplate, &mut Node);
+        let cases: [(Change, Result<(), Reason>); 11] = [
+            (|_, _| {}, Ok(())),
+            (|_, node| node.status.state = NodeState::Unknown, Err(Reason::NotReady)),
+            (|_, node| node.availability = Availability::Cordoned, Err(Reason::Unavailable)),
+            (|template, _| template.placement.platforms.push(Platform::default()), Err(Reason::Platform)),
+            (
+                |template, _| template.container.runtime = Some("kata".to_owned()),
+                Err(Reason::Runtime("kata".to_owned())),
+            ),
+            (|template, _| template.container.runtime = Some("runc".to_owned()), Ok(())),
+            (|template, _| template.resources.reservations.nano_cpus = 1_501, Err(Reason::Cpus)),
+            (|template, _| template.resources.reservations.nano_cpus = 1_500, Ok(())),
+            (|template, _| template.resources.reservations.memory = u64::MAX, Err(Reason::Memory)),
+            (
+                |template, _| template.container.ports = vec![port(Protocol::Tcp)],
+                Err(Reason::HostPort(80, Protocol::Tcp)),
+            ),
+            (|template, _| template.container.ports = vec![port(Protocol::Udp)], Ok(())),
+        ];
+        let mut other = TaskTemplate::default();
+        other.resources.reservations = Reservation { nano_cpus: 500, memory: 500 };
+        other.container.ports = vec![port(Protocol::Tcp)];
+        let mut load = NodeLoad::default();
+        load.add(TaskId(1), ServiceId(2), &other);
+        for (index, (change, expected)) in cases.into_iter().enumerate() {
+            let (mut template, mut node) = (TaskTemplate::default(), node());
+            change(&mut template, &mut node);
+            assert_eq!(check(&template, Slot::Replica(1), &node, &load), expected, "case {index}");
+        }
+        let elsewhere = Slot::Node(NodeId(1));
+        let refused = check(&TaskTemplate::default(), elsewhere, &node(), &load);
+        assert_eq!(refused, Err(Reason::OtherNode));
+    }
+
+    #[test]
+    fn a_full_machine_takes_what_reserves_nothing() {
+        let mut load = NodeLoad::default();
+        let mut hungry = TaskTemplate::default();
+        hungry.resources.reservations = Reservation { nano_cpus: 9_000, memory: 9_000 };
+        load.add(TaskId(1), ServiceId(1), &hungry);
+        let mut bounded = TaskTemplate::default();
+        assert_eq!(check(&bounded, Slot::Replica(1), &node(), &load), Ok(()));
+        bounded.placement.max_replicas_per_node = 1;
+        assert_eq!(check(&bounded, Slot::Replica(1), &node(), &load), Err(Reason::MaxReplicas));
+        load.remove(TaskId(1), ServiceId(1), &hungry);
+        assert_eq!(load, NodeLoad::default());
+    }
+
+    fn port(protocol: Protocol) -> Port {
+        Port { target: 80, published: Some(80), host_ip: None, protocol }
+    }
+}

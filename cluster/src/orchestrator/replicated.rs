@@ -19,7 +19,7 @@ pub(super) fn reconcile(context: &Context<'_>, replicas: u32, draft: &mut Draft)
     let (leaving, mut slots): (Vec<_>, Vec<_>) = context.slots().partition(SlotTasks::is_leaving);
     let wanted = replicas as usize;
     if slots.len() > wanted {
-        sort_for_removal(&mut slots);
+        sort_for_removal(context, &mut slots);
         for slot in slots.drain(..slots.len() - wanted) {
             for task in slot.tasks {
                 draft.desire(task, DesiredState::Remove);
@@ -60,15 +60,17 @@ fn add(
     }
 }
 
-/// Sorts slots so that those whose loss is felt least come first: without a task, not placed, not running, on a
-/// node with many others; of equal ones the youngest.
-fn sort_for_removal(slots: &mut [SlotTasks<'_>]) {
+/// Sorts slots so that those whose loss is felt least come first: without a task, not placed or on a lost node, not
+/// running, on a node with many others; of equal ones the youngest.
+fn sort_for_removal(context: &Context<'_>, slots: &mut [SlotTasks<'_>]) {
     let mut on_node: BTreeMap<NodeId, usize> = BTreeMap::new();
     slots.sort_by_cached_key(|slot| {
         let Some(task) = slot.wanted().max_by_key(|task| task.status.state) else {
             return (0, Reverse(0), Reverse(slot.slot));
         };
-        let Some(node) = task.node else { return (1, Reverse(0), Reverse(slot.slot)) };
+        let Some(node) = task.node.filter(|_| !context.is_displaced(task)) else {
+            return (1, Reverse(0), Reverse(slot.slot));
+        };
         let class = if task.status.state < TaskState::Running { 2 } else { 3 };
         let others = on_node.entry(node).or_default();
         *others += 1;

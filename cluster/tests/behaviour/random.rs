@@ -23,6 +23,10 @@ proptest! {
 
 fn play(first: &Action, actions: &[Action]) {
     let mut world = World::with_nodes(3);
+    if actions.len() % 2 == 0 {
+        world.limits.moves = 1;
+        world.limits.creations = 2;
+    }
     let mut kept: Vec<Command> = Vec::new();
     for action in std::iter::once(first).chain(actions) {
         act(&mut world, action, &mut kept);

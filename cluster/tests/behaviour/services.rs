@@ -61,6 +61,20 @@ fn scaling_down_takes_the_pending_first() {
 }
 
 #[test]
+fn scaling_down_takes_what_is_lost_first() {
+    let mut world = World::with_nodes(3);
+    world.limits.moves = 0;
+    world.apply("shop", vec![("web", replicated("web:1", 6))]).unwrap();
+    world.settle();
+    let lost = world.node(1);
+    world.lose(lost);
+    let replicas = vec![("shop/web".parse().unwrap(), 4)];
+    world.request(Command::ScaleServices { replicas }).unwrap();
+    while world.round() {}
+    assert_eq!(per_node(&world, "shop/web"), [2, 0, 2]);
+}
+
+#[test]
 fn tasks_of_a_lost_node_run_elsewhere_and_its_return_leaves_no_surplus() {
     let mut world = World::with_nodes(3);
     world.apply("shop", vec![("web", replicated("web:1", 6)), ("agent", global("agent:1"))]).unwrap();
