@@ -23,7 +23,7 @@ proptest! {
 
 fn play(first: &Action, actions: &[Action]) {
     let mut world = World::with_nodes(3);
-    if actions.len() % 2 == 0 {
+    if actions.len().is_multiple_of(2) {
         world.limits.moves = 1;
         world.limits.creations = 2;
     }
