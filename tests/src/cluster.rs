@@ -6,6 +6,7 @@ use crate::{
     view::{ControllerView, NodeView, ServiceView, TaskView},
     wait::{wait_for, within},
 };
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use serde::de::DeserializeOwned;
 use std::{
     fs,
@@ -25,11 +26,19 @@ pub struct Options {
     pub agent_args: Vec<String>,
     /// More arguments for every controller.
     pub controller_args: Vec<String>,
+    /// Give each agent's data a disk of so many bytes.
+    pub agent_disk: Option<u64>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { controllers: 3, agents: 3, agent_args: Vec::new(), controller_args: Vec::new() }
+        Options {
+            controllers: 3,
+            agents: 3,
+            agent_args: Vec::new(),
+            controller_args: Vec::new(),
+            agent_disk: None,
+        }
     }
 }
 
@@ -138,6 +147,21 @@ impl Cluster {
         ]);
         let token = self.token("registry");
         self.start_registry(&token);
+        if let Some(bytes) = self.options.agent_disk {
+            for member in &self.agents {
+                let folder = self.path(&member.name);
+                fs::create_dir(&folder).expect("a folder can be made");
+                let options = format!("size={bytes}");
+                mount(
+                    Some("wharf-test"),
+                    folder.as_str(),
+                    Some("tmpfs"),
+                    MsFlags::empty(),
+                    Some(options.as_str()),
+                )
+                .expect("a tmpfs can be mounted");
+            }
+        }
         let token = self.token("agent");
         for index in 0..self.agents.len() {
             self.start_agent_with(index, &token);
@@ -482,6 +506,11 @@ impl Drop for Cluster {
                 }
                 Err(error) => eprintln!("reset of {}: {error}", member.name),
                 Ok(_) => {}
+            }
+            if self.options.agent_disk.is_some()
+                && let Err(error) = umount2(self.path(&member.name).as_str(), MntFlags::MNT_DETACH)
+            {
+                eprintln!("unmount {}: {error}", self.path(&member.name));
             }
         }
     }

@@ -5,6 +5,7 @@
 
 mod cluster;
 mod host;
+mod hostile;
 mod image;
 mod process;
 pub mod stack;
@@ -13,6 +14,7 @@ mod wait;
 
 pub use cluster::{Cluster, Options};
 pub use host::{Host, Switch};
+pub use hostile::push_image_with_layer;
 pub use image::{busybox_rootfs, import_busybox};
 pub use process::Process;
 pub use view::{ControllerView, NodeView, ServiceView, TaskView};
