@@ -1,2 +1,34 @@
-//! .
-fn main() {}
+//! The program `wharf-agent`.
+
+use anyhow::Context;
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+use wharf_agent::{cli::Cli, node};
+
+/// Threads that wait for disks and kernels; each keeps some memory.
+const BLOCKING_THREADS: usize = 64;
+const STACK: usize = 1 << 20;
+
+fn main() -> anyhow::Result<()> {
+    let cli = Cli::parse();
+    let filter = EnvFilter::try_from_env("WHARF_LOG").unwrap_or_else(|_| EnvFilter::new("info,sled=warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    limit_arenas();
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(BLOCKING_THREADS)
+        .thread_stack_size(STACK)
+        .enable_all()
+        .build()
+        .context("can't start the threads")?
+        .block_on(node::run(cli))
+}
+
+/// The C library gives every thread its own heap, up to eight a processor, and each keeps what was freed in it.
+fn limit_arenas() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: only sets a number that the allocator reads when it makes its next arena.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 2);
+    }
+}

@@ -1,0 +1,182 @@
+//! Puts the agent together and runs it.
+
+use std::fs::{DirBuilder, File};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use nix::fcntl::{Flock, FlockArg};
+use tokio::signal::unix::{SignalKind, signal};
+use wharf_identity::{Credentials, CredentialsCell, Dialer, spawn_renewal};
+use wharf_image::{Images, ImagesOptions, RegistryOptions};
+use wharf_proto::v1::NodeDescription;
+use wharf_runtime::api::ContainerRuntime;
+use wharf_runtime::client::{Shims, ShimsConfig};
+use wharf_runtime::host::HostFacts;
+use wharf_runtime::runtimes::Runtimes;
+
+use crate::cli::Cli;
+use crate::describe::{describe, own_address};
+use crate::images::NodeImages;
+use crate::logs::Logs;
+use crate::membership::membership;
+use crate::network::bridge::{Bridge, BridgeOptions};
+use crate::reports::Reports;
+use crate::session::Session;
+use crate::store::Store;
+use crate::worker::{Parts, Places, Worker};
+
+/// Runs the agent until it is told to stop. Containers are left as they are.
+///
+/// # Errors
+/// When the agent can't begin.
+pub async fn run(cli: Cli) -> Result<()> {
+    let mut stop = Stop::listen()?;
+    tokio::select! {
+        result = serve(cli) => result,
+        () = stop.told() => Ok(()),
+    }?;
+    tracing::info!("stopping; containers go on running");
+    Ok(())
+}
+
+/// The signals that tell the agent to stop.
+struct Stop {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Stop {
+    fn listen() -> Result<Self> {
+        let listen = |kind| signal(kind).context("can't listen for signals");
+        Ok(Stop { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+    }
+
+    async fn told(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+async fn serve(cli: Cli) -> Result<()> {
+    if !nix::unistd::geteuid().is_root() {
+        bail!("wharf-agent must run as root: it makes namespaces, mounts and links");
+    }
+    let shim = cli.shim_program()?;
+    let token = cli.join_token()?;
+    let name = cli.node_name()?;
+    let data_dir = make_dir(&cli.data_dir)?;
+    let run_dir = make_dir(&cli.run_dir)?;
+    let _lock = lock(&data_dir)?;
+    let host = HostFacts::detect().context("can't look at this machine")?;
+    let mut runtimes = Runtimes::default();
+    for flag in &cli.runtimes {
+        runtimes.add(flag).context("--runtime")?;
+    }
+    if let Some(default) = &cli.default_runtime {
+        runtimes.set_default(default).context("--default-runtime")?;
+    }
+    let shims = Shims::new(ShimsConfig {
+        shim,
+        run_dir: run_dir.join("containers"),
+        log_dir: data_dir.join("logs"),
+        runtimes,
+        host: host.clone(),
+    })
+    .context("can't prepare the runtime's directories")?;
+    let store = Store::open(&data_dir.join("db"))?;
+    let known = store.controllers()?;
+    let reachable: Vec<String> = cli.join.iter().chain(&known).cloned().collect();
+    let address = cli.advertise.or_else(|| own_address(&reachable));
+    let description = describe(&host, &name, address, shims.runtime_names(), cli.label_map());
+    let member = membership(&data_dir, &cli.join, token.as_ref(), description.clone()).await?;
+    tracing::info!(identity = %member.credentials.identity(), name, data_dir = %data_dir.display(), "agent");
+    let controllers = merge([member.controllers, known, cli.join.clone()]);
+    store.set_controllers(&controllers)?;
+    let cell = CredentialsCell::new(member.credentials.clone());
+    let dialer = Dialer::new(controllers, cell.clone());
+    let worker = worker(&cli, &data_dir, run_dir, &member.credentials, shims, &store, name).await?;
+    // Ends with the process.
+    drop(spawn_renewal(cell, member.folder, dialer.clone()));
+    session(worker, store, dialer, description).run().await;
+    Ok(())
+}
+
+async fn worker(
+    cli: &Cli,
+    data_dir: &Path,
+    run_dir: PathBuf,
+    credentials: &Credentials,
+    shims: Shims,
+    store: &Store,
+    node: String,
+) -> Result<Arc<Worker>> {
+    let identity = credentials.identity();
+    let places = Places {
+        volumes: data_dir.join("volumes"),
+        files: run_dir.join("tasks"),
+        resolv_conf: PathBuf::from("/etc/resolv.conf"),
+        hosts: PathBuf::from("/etc/hosts"),
+        // Several agents may share one machine's cgroups, even of clusters that count their nodes alike.
+        cgroup_parent: format!("/wharf/{}.{}", identity.cluster, identity.id),
+        node,
+    };
+    let images = open_images(cli, data_dir, credentials).await?;
+    let options = BridgeOptions { name: cli.bridge.clone(), subnet: cli.bridge_subnet, run_dir };
+    let network = Bridge::open(options).await.context("can't set the node's network up")?;
+    tracing::info!(bridge = cli.bridge, subnet = %network.subnet(), "network");
+    let parts = Parts {
+        runtime: Arc::new(shims),
+        images: Arc::new(NodeImages::new(images)),
+        network: Arc::new(network),
+        reports: Arc::new(Reports::new(store.statuses()?)),
+        store: store.clone(),
+        places,
+    };
+    Ok(Worker::start(parts).await?)
+}
+
+async fn open_images(cli: &Cli, data_dir: &Path, credentials: &Credentials) -> Result<Images> {
+    let mut extra_roots = vec![credentials.ca_pem().as_bytes().to_vec()];
+    for path in &cli.registry_ca {
+        extra_roots.push(std::fs::read(path).with_context(|| format!("--registry-ca {}", path.display()))?);
+    }
+    let plain_http = cli.registry_plain_http.iter().cloned().collect();
+    let registry = RegistryOptions { extra_roots, plain_http, ..RegistryOptions::default() };
+    let options = ImagesOptions { registry, ..ImagesOptions::for_running(data_dir.join("images")) };
+    let opened = tokio::task::spawn_blocking(move || Images::open(options)).await;
+    opened.context("opening the images")?.context("can't open the images")
+}
+
+fn session(worker: Arc<Worker>, store: Store, dialer: Dialer, description: NodeDescription) -> Session {
+    let (reports, logs) = (worker.reports(), Logs::new(worker.clone()));
+    Session { worker, reports, dialer, store, description, logs }
+}
+
+/// All of them, each once, the first ones first.
+fn merge(lists: [Vec<String>; 3]) -> Vec<String> {
+    let mut all = Vec::new();
+    for address in lists.into_iter().flatten() {
+        if !all.contains(&address) {
+            all.push(address);
+        }
+    }
+    all
+}
+
+fn make_dir(path: &Path) -> Result<PathBuf> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(path).and_then(|()| path.canonicalize());
+    made.with_context(|| format!("can't make {}", path.display()))
+}
+
+/// Two agents on one directory would stop each other's containers.
+fn lock(data_dir: &Path) -> Result<Flock<File>> {
+    let path = data_dir.join("lock");
+    let file = File::create(&path).with_context(|| format!("can't make {}", path.display()))?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| {
+        anyhow::anyhow!("another agent uses {}: each needs a --data-dir of its own", data_dir.display())
+    })
+}
