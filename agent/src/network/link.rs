@@ -112,7 +112,6 @@ impl Links {
             .name(INSIDE)
             .address(hardware(address))
             .setns_by_fd(file.as_raw_fd())
-            .up()
             .build();
         let pair = LinkMessageBuilder::<LinkVeth>::new_with_info_kind(InfoKind::Veth)
             .name(name)
@@ -137,6 +136,8 @@ impl Links {
         links.set_up(1, "lo").await?;
         let missing = || NetworkError::Link { what: format!("find {INSIDE}"), cause: "it is gone".into() };
         let index = links.index(INSIDE).await?.ok_or_else(missing)?;
+        // Not before the other end is made: the kernel sets no end up that has none.
+        links.set_up(index, INSIDE).await?;
         let add = links.0.address().add(index, address.into(), subnet.prefix());
         add.execute().await.map_err(failed(format!("give {INSIDE} the address {address}")))?;
         let route = RouteMessageBuilder::<Ipv4Addr>::new().gateway(subnet.gateway()).build();

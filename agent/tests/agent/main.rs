@@ -1,0 +1,6 @@
+//! The agent through its public face: the worker with fakes and for real, the session with a controller of the test's
+//! own, the bridge in a network namespace.
+
+mod bridge;
+mod end_to_end;
+mod support;
