@@ -78,6 +78,10 @@ pub struct Cli {
     #[arg(long, env = "WHARF_BRIDGE", default_value = "wharf0", value_name = "NAME", value_parser = link_name)]
     pub bridge: String,
 
+    /// What to log: error, warn, info, debug, trace, or a filter such as info,wharf_agent=debug
+    #[arg(long, env = "WHARF_LOG", default_value = "info", value_name = "FILTER")]
+    pub log: String,
+
     /// The program wharf-shim; the one beside this program if not given
     #[arg(long, value_name = "PATH")]
     pub shim: Option<PathBuf>,

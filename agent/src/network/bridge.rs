@@ -141,6 +141,9 @@ impl Bridge {
             .await
             .map_err(|_| NetworkError::Stopped)??;
         self.links.add_pair(&link_name(task), self.index, &attached.netns, attached.address).await?;
+        if !attached.ports.is_empty() {
+            self.links.set_hairpin(&link_name(task)).await?;
+        }
         Links::set_up_inside(&attached.netns, attached.address, self.subnet).await?;
         self.filter.change(nft::elements(&self.name, "add", attached)).await?;
         self.records.put(task, attached)

@@ -8,7 +8,9 @@ use futures::TryStreamExt;
 use rtnetlink::packet_route::address::AddressAttribute;
 use rtnetlink::packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkMessage};
 use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage};
-use rtnetlink::{Handle, LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
+use rtnetlink::{
+    Handle, LinkBridge, LinkBridgePort, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder,
+};
 
 use super::NetworkError;
 use super::address::Subnet;
@@ -120,6 +122,14 @@ impl Links {
             .up()
             .build();
         self.0.link().add(pair).execute().await.map_err(failed(format!("make link {name}")))
+    }
+
+    /// Lets what comes from a link go back to it: a container that speaks to its own published port.
+    pub(super) async fn set_hairpin(&self, name: &str) -> Result<(), NetworkError> {
+        let missing = || NetworkError::Link { what: format!("find link {name}"), cause: "it is gone".into() };
+        let index = self.index(name).await?.ok_or_else(missing)?;
+        let port = LinkBridgePort::new(index).hairpin(true).build();
+        self.0.link().set_port(port).execute().await.map_err(failed(format!("change link {name}")))
     }
 
     /// Gives the link inside a namespace its address and the way out.

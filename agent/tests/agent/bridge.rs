@@ -149,7 +149,7 @@ fn a_later_agent_finds_what_is_attached_and_clears_what_was_not_finished() {
 #[test]
 fn a_subnet_is_chosen_that_nobody_else_has() {
     in_own_network(|| async {
-        run("ip", &["link", "add", "other", "type", "dummy"]);
+        run("ip", &["link", "add", "other", "type", "bridge"]);
         run("ip", &["addr", "add", "10.201.3.1/16", "dev", "other"]);
         run("ip", &["link", "set", "other", "up"]);
         let dir = tempfile::tempdir().unwrap();
