@@ -1,0 +1,101 @@
+//! What went wrong, in words for people, with the exit code that scripts go by.
+
+use tonic::{Code, Status};
+use wharf_identity::DialError;
+
+/// The thing was tried and failed.
+pub const FAILED: u8 = 1;
+/// The command makes no sense.
+pub const USAGE: u8 = 2;
+/// No controller can be reached.
+pub const UNREACHABLE: u8 = 3;
+/// There is no such thing.
+pub const NOT_FOUND: u8 = 4;
+/// Somebody else changed it meanwhile.
+pub const CONFLICT: u8 = 5;
+/// Ctrl-C.
+const INTERRUPTED: u8 = 130;
+
+/// Result of a command.
+pub type Result<T> = std::result::Result<T, Failure>;
+
+/// Why a command ends without success.
+#[derive(Debug)]
+pub struct Failure {
+    /// What to say; empty says nothing more.
+    pub message: String,
+    /// The exit code.
+    pub code: u8,
+}
+
+impl Failure {
+    pub fn failed(message: impl Into<String>) -> Self {
+        Failure { message: message.into(), code: FAILED }
+    }
+
+    pub fn usage(message: impl Into<String>) -> Self {
+        Failure { message: message.into(), code: USAGE }
+    }
+
+    pub fn not_found(message: impl Into<String>) -> Self {
+        Failure { message: message.into(), code: NOT_FOUND }
+    }
+
+    pub fn unreachable(message: impl Into<String>) -> Self {
+        Failure { message: message.into(), code: UNREACHABLE }
+    }
+
+    /// Ctrl-C: what was asked of the cluster goes on there.
+    pub fn interrupted() -> Self {
+        let message = "interrupted; what the cluster was asked for goes on (wharf get tasks shows it)";
+        Failure { message: message.to_owned(), code: INTERRUPTED }
+    }
+
+    /// The reader of our output has gone: nothing is wrong, and there is nobody to tell.
+    fn quiet() -> Self {
+        Failure { message: String::new(), code: 0 }
+    }
+}
+
+impl From<Status> for Failure {
+    fn from(status: Status) -> Self {
+        let text = wharf_identity::explain(&status).unwrap_or_else(|| status.message().to_owned());
+        let code = match status.code() {
+            Code::NotFound => NOT_FOUND,
+            Code::Aborted | Code::AlreadyExists => CONFLICT,
+            Code::Unavailable | Code::DeadlineExceeded => UNREACHABLE,
+            _ => FAILED,
+        };
+        let text =
+            if text.is_empty() { format!("the controller answered {:?}", status.code()) } else { text };
+        Failure { message: text, code }
+    }
+}
+
+impl From<DialError> for Failure {
+    fn from(error: DialError) -> Self {
+        Failure::unreachable(format!(
+            "{error}; is a controller running, and is this the right context (wharf context ls)?"
+        ))
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        if error.kind() == std::io::ErrorKind::BrokenPipe {
+            Failure::quiet()
+        } else {
+            Failure::failed(error.to_string())
+        }
+    }
+}
+
+impl From<serde_json::Error> for Failure {
+    fn from(error: serde_json::Error) -> Self {
+        if error.io_error_kind() == Some(std::io::ErrorKind::BrokenPipe) {
+            Failure::quiet()
+        } else {
+            Failure::failed(error.to_string())
+        }
+    }
+}
