@@ -2,6 +2,7 @@
 
 use anyhow::Context;
 use clap::Parser;
+use std::io::IsTerminal;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 use wharf_controller::{Cli, Controller};
@@ -9,7 +10,8 @@ use wharf_controller::{Cli, Controller};
 fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
     let filter = EnvFilter::try_new(&cli.log).with_context(|| format!("--log {}", cli.log))?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let colours = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
     let settings = cli.settings()?;
     // Two threads are enough: the replica and its disk have their own, and decisions go to the blocking pool.
     let runtime = tokio::runtime::Builder::new_multi_thread()

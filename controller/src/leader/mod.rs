@@ -22,8 +22,9 @@ pub async fn run(core: Arc<Core>, stop: CancellationToken) {
     let mut leadership = core.leadership.clone();
     loop {
         let led = tokio::select! {
-            led = leadership.wait_for(|now| now.leading) => led.map(|now| *now),
+            biased;
             () = stop.cancelled() => return,
+            led = leadership.wait_for(|now| now.leading) => led.map(|now| *now),
         };
         // An error means that the replica has stopped.
         let Ok(led) = led else { return };
