@@ -1,6 +1,7 @@
 //! Makes the node hold what it was assigned. For each task that has something to do, a runner does what
 //! [`crate::plan`] says, step by step.
 
+mod history;
 mod launch;
 mod prepare;
 mod prepared;
@@ -27,6 +28,7 @@ use crate::reports::Reports;
 use crate::store::{Store, StoreError};
 use crate::task::Assigned;
 
+use history::History;
 pub use prepared::Prepared;
 
 /// What the worker works with.
@@ -143,6 +145,7 @@ pub struct Worker {
     parts: Parts,
     held: Mutex<Generation>,
     tasks: Mutex<BTreeMap<TaskId, Entry>>,
+    history: History,
     /// How many tasks may make or clean at a time: that is work for processors and the kernel's locks.
     making: Semaphore,
 }
@@ -160,8 +163,14 @@ impl Worker {
             parts,
             held: Mutex::new(held),
             tasks: Mutex::new(found),
+            history: History::default(),
             making: Semaphore::new(2 * cpus),
         });
+        for (id, status) in worker.parts.store.statuses()? {
+            if status.state.is_final() {
+                worker.keep_log(id, status.at).await;
+            }
+        }
         worker.settle();
         Ok(worker)
     }

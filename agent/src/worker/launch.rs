@@ -62,6 +62,7 @@ impl Worker {
             let removed = tokio::task::spawn_blocking(move || remove_folder(&volumes)).await;
             removed.map_err(|error| error.to_string())??;
         }
+        self.history.forget(id);
         parts.store.forget(id).map_err(|error| error.to_string())?;
         parts.reports.forget(id);
         Ok(())

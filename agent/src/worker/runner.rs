@@ -11,7 +11,7 @@ use wharf_runtime::api::{Exit, RuntimeError, Started, Status as ContainerStatus}
 use super::{Idle, Prepared, Wanted, Worker};
 use crate::health::Checked;
 use crate::plan::{Container, Observed, Step, next};
-use crate::task::{Assigned, Status, millis};
+use crate::task::{Assigned, Status, millis, now};
 
 /// Pauses between attempts at something that failed for no reason of the task's.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -278,6 +278,7 @@ impl Runner {
         };
         match cleaned {
             Ok(()) => {
+                self.worker.keep_log(self.id, now()).await;
                 let state = self.seen.state;
                 self.seen = Observed { state, ..Observed::NOTHING };
                 self.prepared = None;

@@ -3,4 +3,6 @@
 
 mod bridge;
 mod end_to_end;
+mod session;
 mod support;
+mod worker;

@@ -1,5 +1,7 @@
 //! What the tests share.
 
+pub mod controller;
+pub mod fakes;
 pub mod real;
 
 use std::future::Future;
