@@ -83,9 +83,8 @@ impl Logs {
         let Ok(_permit) = self.streams.try_acquire() else {
             return fail(&LogError::TooMany, to).await;
         };
-        let asked = match what {
-            Some(What::Logs(asked)) => asked,
-            None => return fail(&LogError::Unknown, to).await,
+        let Some(What::Logs(asked)) = what else {
+            return fail(&LogError::Unknown, to).await;
         };
         let Some((task, name)) = self.worker.find(&asked.task) else {
             return fail(&LogError::NoTask(asked.task), to).await;

@@ -191,7 +191,7 @@ impl Network for Bridge {
                 Ok(()) => self.release(task, attached.address),
                 // The address stays taken: it may still be in use.
                 Err(left) => {
-                    tracing::warn!(%task, error = %left, "could not clean up after a failed attachment")
+                    tracing::warn!(%task, error = %left, "could not clean up after a failed attachment");
                 }
             }
             return Err(error);

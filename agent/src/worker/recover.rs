@@ -62,12 +62,16 @@ pub(super) async fn recover(parts: &Parts) -> Result<BTreeMap<TaskId, Entry>, St
         of(&mut seen, id).leftovers = true;
         mounted.insert(id, is_mounted);
     }
-    for id in tasks_in(&parts.places.files)? {
+    let unusable = |path: &Path| {
+        let path = path.to_owned();
+        move |source| StartError::Folder { path, source }
+    };
+    for id in tasks_in(&parts.places.files).map_err(unusable(&parts.places.files))? {
         of(&mut seen, id).leftovers = true;
     }
     // Anonymous volumes outlive the container and go with the task.
     if let Some(folder) = anonymous_folder(&parts.places.volumes, TaskId(0)).parent() {
-        for id in tasks_in(folder)? {
+        for id in tasks_in(folder).map_err(unusable(folder))? {
             of(&mut seen, id);
         }
     }
@@ -93,12 +97,11 @@ fn of(seen: &mut BTreeMap<TaskId, Observed>, id: TaskId) -> &mut Observed {
 }
 
 /// Tasks that have an entry in a folder.
-fn tasks_in(folder: &Path) -> Result<Vec<TaskId>, StartError> {
-    let failed = |source| StartError::Folder { path: folder.to_owned(), source };
+fn tasks_in(folder: &Path) -> io::Result<Vec<TaskId>> {
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(failed(error)),
+        Err(error) => return Err(error),
     };
     Ok(entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect())
 }
