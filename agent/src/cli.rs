@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use wharf_identity::JoinToken;
 
 use crate::network::address::Subnet;
@@ -35,11 +35,23 @@ pub struct Cli {
     pub token_file: Option<PathBuf>,
 
     /// Identity, images, volumes, logs and the agent's own database
-    #[arg(long, env = "WHARF_DATA_DIR", default_value = "/var/lib/wharf/agent", value_name = "DIR")]
+    #[arg(
+        long,
+        global = true,
+        env = "WHARF_DATA_DIR",
+        default_value = "/var/lib/wharf/agent",
+        value_name = "DIR"
+    )]
     pub data_dir: PathBuf,
 
     /// What belongs to running containers; must not outlive a restart of the machine
-    #[arg(long, env = "WHARF_RUN_DIR", default_value = "/run/wharf/agent", value_name = "DIR")]
+    #[arg(
+        long,
+        global = true,
+        env = "WHARF_RUN_DIR",
+        default_value = "/run/wharf/agent",
+        value_name = "DIR"
+    )]
     pub run_dir: PathBuf,
 
     /// The node's name; the host name if not given
@@ -75,7 +87,7 @@ pub struct Cli {
     pub bridge_subnet: Option<Subnet>,
 
     /// Name of the node's bridge, and of its packet filter table
-    #[arg(long, env = "WHARF_BRIDGE", default_value = "wharf0", value_name = "NAME", value_parser = link_name)]
+    #[arg(long, global = true, env = "WHARF_BRIDGE", default_value = "wharf0", value_name = "NAME", value_parser = link_name)]
     pub bridge: String,
 
     /// What to log: error, warn, info, debug, trace, or a filter such as info,wharf_agent=debug
@@ -83,8 +95,25 @@ pub struct Cli {
     pub log: String,
 
     /// The program wharf-shim; the one beside this program if not given
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, global = true, value_name = "PATH")]
     pub shim: Option<PathBuf>,
+
+    /// Something else than running the agent
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What the program does instead of running the agent.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Stop this node's containers and remove everything that is the agent's, images, volumes and identity included
+    ///
+    /// The agent must not be running. Remove the node from the cluster with `wharf node rm`.
+    Reset {
+        /// Yes, volumes too
+        #[arg(long, required = true)]
+        yes: bool,
+    },
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {

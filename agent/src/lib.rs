@@ -6,7 +6,7 @@
 //! * [`network`]: the seam where tasks get their network; today a bridge of the node
 //! * [`images`]: the seam to the image store; [`health`]: health checks; [`logs`]: tasks' output
 //! * [`store`]: what outlives the agent's process; [`reports`]: what the controller has still to be told
-//! * [`node`]: puts it all together; [`cli`], [`describe`], [`membership`]
+//! * [`node`]: puts it all together; [`reset`]: takes it all away; [`cli`], [`describe`], [`membership`]
 
 pub mod cli;
 pub mod describe;
@@ -18,6 +18,7 @@ pub mod network;
 pub mod node;
 pub mod plan;
 pub mod reports;
+pub mod reset;
 pub mod session;
 pub mod spec;
 pub mod store;

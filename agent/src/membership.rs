@@ -1,6 +1,6 @@
 //! This node's identity in the cluster: kept in the data directory, or got by joining.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
@@ -21,6 +21,11 @@ pub struct Membership {
     pub controllers: Vec<String>,
 }
 
+/// Where the identity is kept.
+pub(crate) fn folder(data_dir: &Path) -> PathBuf {
+    data_dir.join(FOLDER)
+}
+
 /// Takes the identity that is there, else joins.
 ///
 /// # Errors
@@ -31,7 +36,7 @@ pub async fn membership(
     token: Option<&JoinToken>,
     description: NodeDescription,
 ) -> Result<Membership> {
-    let folder = IdentityFolder::new(data_dir.join(FOLDER));
+    let folder = IdentityFolder::new(folder(data_dir));
     if let Some(held) = folder.load()? {
         if let Some(token) = token
             && held.ca_hash() != token.ca_hash

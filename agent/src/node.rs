@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use nix::fcntl::{Flock, FlockArg};
 use tokio::signal::unix::{SignalKind, signal};
-use wharf_identity::{Credentials, CredentialsCell, Dialer, spawn_renewal};
+use wharf_identity::{Credentials, CredentialsCell, Dialer, Identity, spawn_renewal};
 use wharf_image::{Images, ImagesOptions, RegistryOptions};
 use wharf_proto::v1::NodeDescription;
 use wharf_runtime::api::ContainerRuntime;
@@ -16,13 +16,14 @@ use wharf_runtime::client::{Shims, ShimsConfig};
 use wharf_runtime::host::HostFacts;
 use wharf_runtime::runtimes::Runtimes;
 
-use crate::cli::Cli;
+use crate::cli::{Cli, Command};
 use crate::describe::{describe, own_address};
 use crate::images::NodeImages;
 use crate::logs::Logs;
 use crate::membership::membership;
 use crate::network::bridge::{Bridge, BridgeOptions};
 use crate::reports::Reports;
+use crate::reset::reset;
 use crate::session::Session;
 use crate::store::Store;
 use crate::worker::{Parts, Places, Worker};
@@ -32,11 +33,19 @@ use crate::worker::{Parts, Places, Worker};
 /// # Errors
 /// When the agent can't begin.
 pub async fn run(cli: Cli) -> Result<()> {
+    if !nix::unistd::geteuid().is_root() {
+        bail!("wharf-agent must run as root: it makes namespaces, mounts and links");
+    }
     let mut stop = Stop::listen()?;
     tokio::select! {
-        result = serve(cli) => result,
-        () = stop.told() => Ok(()),
-    }?;
+        result = async {
+            match cli.command {
+                Some(Command::Reset { .. }) => reset(&cli).await,
+                None => serve(cli).await,
+            }
+        } => return result,
+        () = stop.told() => {}
+    }
     tracing::info!("stopping; containers go on running");
     Ok(())
 }
@@ -62,74 +71,95 @@ impl Stop {
 }
 
 async fn serve(cli: Cli) -> Result<()> {
-    if !nix::unistd::geteuid().is_root() {
-        bail!("wharf-agent must run as root: it makes namespaces, mounts and links");
-    }
-    let shim = cli.shim_program()?;
     let token = cli.join_token()?;
     let name = cli.node_name()?;
-    let data_dir = make_dir(&cli.data_dir)?;
-    let run_dir = make_dir(&cli.run_dir)?;
-    let _lock = lock(&data_dir)?;
-    let host = HostFacts::detect().context("can't look at this machine")?;
-    let mut runtimes = Runtimes::default();
-    for flag in &cli.runtimes {
-        runtimes.add(flag).context("--runtime")?;
-    }
-    if let Some(default) = &cli.default_runtime {
-        runtimes.set_default(default).context("--default-runtime")?;
-    }
-    let shims = Shims::new(ShimsConfig {
-        shim,
-        run_dir: run_dir.join("containers"),
-        log_dir: data_dir.join("logs"),
-        runtimes,
-        host: host.clone(),
-    })
-    .context("can't prepare the runtime's directories")?;
-    let store = Store::open(&data_dir.join("db"))?;
+    let foundation = Foundation::lay(&cli)?;
+    let Foundation { data_dir, host, shims, store, .. } = &foundation;
     let known = store.controllers()?;
     let reachable: Vec<String> = cli.join.iter().chain(&known).cloned().collect();
     let address = cli.advertise.or_else(|| own_address(&reachable));
-    let description = describe(&host, &name, address, shims.runtime_names(), cli.label_map());
-    let member = membership(&data_dir, &cli.join, token.as_ref(), description.clone()).await?;
+    let description = describe(host, &name, address, shims.runtime_names(), cli.label_map());
+    let member = membership(data_dir, &cli.join, token.as_ref(), description.clone()).await?;
     tracing::info!(identity = %member.credentials.identity(), name, data_dir = %data_dir.display(), "agent");
     let controllers = merge([member.controllers, known, cli.join.clone()]);
     store.set_controllers(&controllers)?;
     let cell = CredentialsCell::new(member.credentials.clone());
     let dialer = Dialer::new(controllers, cell.clone());
-    let worker = worker(&cli, &data_dir, run_dir, &member.credentials, shims, &store, name).await?;
+    let worker = worker(&cli, &foundation, &member.credentials, name).await?;
     // Ends with the process.
     drop(spawn_renewal(cell, member.folder, dialer.clone()));
-    session(worker, store, dialer, description).run().await;
+    session(worker, store.clone(), dialer, description).run().await;
     Ok(())
 }
 
-async fn worker(
-    cli: &Cli,
-    data_dir: &Path,
-    run_dir: PathBuf,
-    credentials: &Credentials,
+/// What stands before this node has an identity: its directories, its database, its runtimes.
+pub(crate) struct Foundation {
+    pub(crate) data_dir: PathBuf,
+    pub(crate) run_dir: PathBuf,
+    pub(crate) host: HostFacts,
     shims: Shims,
-    store: &Store,
+    store: Store,
+    _lock: Flock<File>,
+}
+
+impl Foundation {
+    /// Makes what isn't there, and takes hold of it for this process alone.
+    pub(crate) fn lay(cli: &Cli) -> Result<Self> {
+        let shim = cli.shim_program()?;
+        let data_dir = make_dir(&cli.data_dir)?;
+        let run_dir = make_dir(&cli.run_dir)?;
+        let lock = lock(&data_dir)?;
+        let host = HostFacts::detect().context("can't look at this machine")?;
+        let mut runtimes = Runtimes::default();
+        for flag in &cli.runtimes {
+            runtimes.add(flag).context("--runtime")?;
+        }
+        if let Some(default) = &cli.default_runtime {
+            runtimes.set_default(default).context("--default-runtime")?;
+        }
+        let shims = Shims::new(ShimsConfig {
+            shim,
+            run_dir: run_dir.join("containers"),
+            log_dir: data_dir.join("logs"),
+            runtimes,
+            host: host.clone(),
+        })
+        .context("can't prepare the runtime's directories")?;
+        let store = Store::open(&data_dir.join("db"))?;
+        Ok(Foundation { data_dir, run_dir, host, shims, store, _lock: lock })
+    }
+}
+
+/// Several agents may share one machine's cgroups, even of clusters that count their nodes alike.
+pub(crate) fn cgroup_parent(identity: &Identity) -> String {
+    format!("/wharf/{}.{}", identity.cluster, identity.id)
+}
+
+pub(crate) fn bridge_options(cli: &Cli, foundation: &Foundation) -> BridgeOptions {
+    BridgeOptions { name: cli.bridge.clone(), subnet: cli.bridge_subnet, run_dir: foundation.run_dir.clone() }
+}
+
+pub(crate) async fn worker(
+    cli: &Cli,
+    foundation: &Foundation,
+    credentials: &Credentials,
     node: String,
 ) -> Result<Arc<Worker>> {
-    let identity = credentials.identity();
+    let Foundation { data_dir, run_dir, shims, store, .. } = foundation;
     let places = Places {
         volumes: data_dir.join("volumes"),
         files: run_dir.join("tasks"),
         resolv_conf: PathBuf::from("/etc/resolv.conf"),
         hosts: PathBuf::from("/etc/hosts"),
-        // Several agents may share one machine's cgroups, even of clusters that count their nodes alike.
-        cgroup_parent: format!("/wharf/{}.{}", identity.cluster, identity.id),
+        cgroup_parent: cgroup_parent(credentials.identity()),
         node,
     };
     let images = open_images(cli, data_dir, credentials).await?;
-    let options = BridgeOptions { name: cli.bridge.clone(), subnet: cli.bridge_subnet, run_dir };
+    let options = bridge_options(cli, foundation);
     let network = Bridge::open(options).await.context("can't set the node's network up")?;
     tracing::info!(bridge = cli.bridge, subnet = %network.subnet(), "network");
     let parts = Parts {
-        runtime: Arc::new(shims),
+        runtime: Arc::new(shims.clone()),
         images: Arc::new(NodeImages::new(images)),
         network: Arc::new(network),
         reports: Arc::new(Reports::new(store.statuses()?)),
