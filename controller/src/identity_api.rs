@@ -4,6 +4,7 @@ use crate::{
     authority::{authority, known_tokens, role, sign, sign_again},
     core::Core,
     gate::Caller,
+    propose::{Done, WriteError},
 };
 use ring::digest::{SHA256, digest};
 use std::{sync::Arc, time::SystemTime};
@@ -12,7 +13,7 @@ use wharf_cluster::{
     command::Command,
     ids::{ControllerId, NodeId, RequestId},
     model::{JoinRole, NodeDescription},
-    state::{Reply, State},
+    state::{Rejected, Reply, State},
 };
 use wharf_identity::{Identity, Leaf, Role, SubjectName, admit};
 use wharf_proto::{
@@ -93,10 +94,27 @@ impl IdentityService {
         }
         let command =
             Command::AddController { name: request.name.clone(), address: request.advertise_address.clone() };
-        match self.core.proposer.propose(Some(request_id(&request.csr_pem)), command).await?.reply {
-            Reply::Controller(id) => Ok(Member { id: id.to_string(), raft_id: id.0, names: Vec::new() }),
-            reply => Err(unexpected(&reply)),
-        }
+        let added = self.core.proposer.propose(Some(request_id(&request.csr_pem)), command).await;
+        let id = match (added, self.never_heard(request)) {
+            (Ok(Done { reply: Reply::Controller(id), .. }), _) => id,
+            (Ok(done), _) => return Err(unexpected(&done.reply)),
+            (Err(WriteError::Rejected(Rejected::Conflict(_))), Some(id)) => id,
+            (Err(error), _) => return Err(error.into()),
+        };
+        Ok(Member { id: id.to_string(), raft_id: id.0, names: Vec::new() })
+    }
+
+    /// The id that the same controller got before, if it never came to use it: it was interrupted while it joined, and
+    /// begins anew with another key. It doesn't vote and has acknowledged nothing, so there is nothing it could forget.
+    fn never_heard(&self, request: &JoinRequest) -> Option<ControllerId> {
+        let state = self.core.published.state();
+        let known = state.controllers().find(|known| known.address == request.advertise_address)?;
+        let status = self.core.raft.status();
+        let status = status.borrow();
+        let id = known.id.0;
+        let votes = status.voters.contains(&id) || status.voters_outgoing.contains(&id);
+        let silent = status.peers.get(&id).is_none_or(|peer| peer.matched == 0);
+        (known.name == request.name && !votes && silent).then_some(known.id)
     }
 }
 

@@ -108,7 +108,7 @@ impl Proposer {
             match done {
                 // The state has moved on since the loop decided; it decides anew on what is there now.
                 Err(WriteError::Rejected(reason)) => {
-                    tracing::debug!(%reason, "a leader's command was refused")
+                    tracing::debug!(%reason, "a leader's command was refused");
                 }
                 Err(error) => return Err(error),
                 Ok(_) => {}

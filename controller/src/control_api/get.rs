@@ -49,6 +49,6 @@ pub(super) async fn relay(
     let mut headers = HeaderMap::new();
     caller.describe(&mut headers);
     let metadata = MetadataMap::from_headers(headers);
-    let relayed = Request::from_parts(metadata, http::Extensions::new().into(), asked.clone());
+    let relayed = Request::from_parts(metadata, http::Extensions::new(), asked.clone());
     Ok(Some((ControlApiClient::new(channel), relayed)))
 }

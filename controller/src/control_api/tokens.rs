@@ -11,7 +11,7 @@ use wharf_proto::{
 
 pub(super) async fn show(core: &Core, request: &ShowTokenRequest) -> Result<TokenResponse, Status> {
     let role = join_role(&request.role)?;
-    response(&*core.read().await?.state, role)
+    response(&core.read().await?.state, role)
 }
 
 pub(super) async fn rotate(core: &Core, request: &RotateTokenRequest) -> Result<TokenResponse, Status> {
@@ -24,7 +24,7 @@ pub(super) async fn rotate(core: &Core, request: &RotateTokenRequest) -> Result<
     core.proposer.propose(Some(request_id(&request.request_id)?), command).await?;
     tracing::info!(%role, "rotated a join token");
     // What the first attempt set, if this is a retry.
-    response(&*core.published.state(), role)
+    response(&core.published.state(), role)
 }
 
 fn response(state: &State, role: JoinRole) -> Result<TokenResponse, Status> {

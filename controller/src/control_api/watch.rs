@@ -210,7 +210,7 @@ impl Affected {
                 self.tasks.extend(waiting.map(|task| task.id));
             }
             Event::NodeStateChanged { node, .. } => {
-                self.tasks.extend(state.load(*node).tasks.iter().copied())
+                self.tasks.extend(state.load(*node).tasks.iter().copied());
             }
             Event::NodeRemoved { .. } => self.everything = true,
             _ => {}

@@ -122,7 +122,7 @@ async fn carry_out(core: &Core, step: Step) -> Ended {
             tracing::info!(controller = %controller.id, name = controller.name, address = controller.address, "a controller joins: it learns the log");
         }
         (Ok(_), Step::Promote(id)) => {
-            tracing::info!(controller = %id, "a controller has caught up: it votes now")
+            tracing::info!(controller = %id, "a controller has caught up: it votes now");
         }
         (Ok(_), Step::Remove(id)) => tracing::info!(controller = %id, "a controller was removed"),
         (Err(ChangeError::Propose(error)), _) if !matches!(error, ProposeError::Overloaded) => {

@@ -3,6 +3,7 @@
 use super::{MAX_FRAME, Peers};
 use crate::{gate::Caller, propose::Raft, raft::PeerError};
 use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 use wharf_cluster::ids::ControllerId;
 use wharf_proto::v1::{
@@ -14,13 +15,14 @@ use wharf_proto::v1::{
 pub struct RaftService {
     raft: Raft,
     peers: Arc<Peers>,
+    stopping: CancellationToken,
 }
 
 impl RaftService {
     /// A service for this replica.
     #[must_use]
-    pub fn server(raft: Raft, peers: Arc<Peers>) -> RaftApiServer<Self> {
-        RaftApiServer::new(RaftService { raft, peers }).max_decoding_message_size(MAX_FRAME)
+    pub fn server(raft: Raft, peers: Arc<Peers>, stopping: CancellationToken) -> RaftApiServer<Self> {
+        RaftApiServer::new(RaftService { raft, peers, stopping }).max_decoding_message_size(MAX_FRAME)
     }
 
     /// Who sends, proved by its certificate.
@@ -38,12 +40,17 @@ impl RaftApi for RaftService {
     async fn exchange(&self, request: Request<Streaming<RaftMessages>>) -> Result<Response<RaftEnd>, Status> {
         let from = self.sender(&request)?;
         let mut stream = request.into_inner();
-        while let Some(batch) = stream.message().await? {
+        loop {
+            let next = tokio::select! {
+                next = stream.message() => next?,
+                // The stream is held open by the peer, which would keep this controller from stopping.
+                () = self.stopping.cancelled() => return Err(Status::unavailable("this controller is stopping")),
+            };
+            let Some(batch) = next else { return Ok(Response::new(RaftEnd {})) };
             for message in batch.messages {
                 self.raft.step(from, &message).await.map_err(|error| refused(from, &error))?;
             }
         }
-        Ok(Response::new(RaftEnd {}))
     }
 
     async fn snapshot(

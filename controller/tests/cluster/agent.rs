@@ -48,15 +48,12 @@ pub enum Mood {
     Willing,
     /// Holds its session, and says nothing.
     Silent,
-    /// Says that it is there, and does nothing of what it is told.
-    Idle,
     /// Is cut off.
     Gone,
 }
 
 pub struct Agent {
     pub cell: CredentialsCell,
-    pub id: String,
     pub seen: Arc<Mutex<Seen>>,
     mood: watch::Sender<Mood>,
     task: JoinHandle<()>,
@@ -93,13 +90,12 @@ impl Agent {
             description: Some(description(name)),
         };
         let joined = join(&cluster.addresses(), &token, details, &folder).await.unwrap();
-        let id = joined.credentials.identity().id.clone();
         let cell = CredentialsCell::new(joined.credentials);
         let dialer = Dialer::new(cluster.addresses(), cell.clone());
         let seen = Arc::new(Mutex::new(Seen::default()));
         let (mood, moods) = watch::channel(Mood::Willing);
         let task = tokio::spawn(keep(name.to_owned(), dialer, cell.clone(), seen.clone(), moods));
-        let agent = Agent { cell, id, seen, mood, task };
+        let agent = Agent { cell, seen, mood, task };
         agent.wait("a session", |seen| seen.full > 0).await;
         agent
     }

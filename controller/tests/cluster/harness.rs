@@ -72,12 +72,20 @@ impl Cluster {
 
     /// Starts one more controller.
     pub async fn add(&mut self, start: Start, timings: Timings) -> Result<usize, ControllerError> {
+        self.add_at(&format!("127.0.0.1:{}", free_port()), start, timings).await
+    }
+
+    pub async fn add_at(
+        &mut self,
+        address: &str,
+        start: Start,
+        timings: Timings,
+    ) -> Result<usize, ControllerError> {
         let number = self.members.len() + 1;
-        let port = free_port();
         let settings = Settings {
             name: format!("c{number}"),
-            listen: format!("127.0.0.1:{port}").parse().unwrap(),
-            advertise: format!("127.0.0.1:{port}"),
+            listen: address.parse().unwrap(),
+            advertise: address.to_owned(),
             data_dir: self.folder.path().join(format!("c{number}")),
             start,
             timings,

@@ -1,10 +1,13 @@
 //! Whole controllers in one process, on loopback ports, seen through what clients, agents and joiners see.
 
+#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
 mod agent;
 mod harness;
 mod identity;
 mod logs;
 mod members;
+mod processes;
 mod reads;
 mod sessions;
 mod stacks;

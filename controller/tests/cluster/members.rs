@@ -159,3 +159,23 @@ async fn a_controller_that_joins_late_learns_everything() {
     assert_eq!(shown.objects.len(), 1);
     apply(&mut client, shop(4)).await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_join_that_was_interrupted_can_begin_anew() {
+    let mut cluster = Cluster::start(1).await;
+    let token: wharf_identity::JoinToken = cluster.token("controller").await.parse().unwrap();
+    // A joiner that got its id, and was gone before it could keep it.
+    let lost = wharf_identity::IdentityFolder::new(cluster.folder().join("lost"));
+    let address = format!("127.0.0.1:{}", crate::harness::free_port());
+    let details = wharf_identity::JoinDetails {
+        role: wharf_identity::Role::Controller,
+        name: "c2".to_owned(),
+        advertise_address: address.clone(),
+        names: Vec::new(),
+        description: None,
+    };
+    wharf_identity::join(&cluster.addresses(), &token, details, &lost).await.unwrap();
+    let start = Start::Join { addresses: cluster.addresses(), token };
+    cluster.add_at(&address, start, TIMINGS).await.unwrap();
+    cluster.wait_for_voters(2).await;
+}
