@@ -23,7 +23,7 @@ use wharf_identity::JoinToken;
 ///
 ///     wharf-controller --bootstrap --advertise 10.0.0.1:7400
 ///
-/// It writes the first admin's context to admin.json in its data directory; `wharf context import` takes it. The
+/// It writes the first admin's context to admin.json in its data directory; `wharf context add FILE` takes it. The
 /// others join, with the token that `wharf token show --role controller` prints on the first:
 ///
 ///     wharf-controller --join 10.0.0.1:7400 --token wharf-controller-... --advertise 10.0.0.2:7400

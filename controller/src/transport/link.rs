@@ -1,6 +1,6 @@
 //! The stream of Raft's messages to one peer: opened when there is something to send, opened again with growing pauses.
 
-use super::{MAX_FRAME, Peers};
+use super::{MAX_FRAME, Peers, reason::reason};
 use bytes::Bytes;
 use std::{sync::Arc, time::Duration};
 use tokio::sync::mpsc;
@@ -71,10 +71,7 @@ async fn exchange(
     tokio::pin!(answer);
     let ended = |answer: Result<_, Status>| match answer {
         Ok(_) => Status::unavailable("the peer ended the stream"),
-        Err(status) => match wharf_identity::explain(&status) {
-            Some(reason) => Status::unavailable(reason),
-            None => status,
-        },
+        Err(status) => Status::unavailable(reason(&status)),
     };
     let mut next = Some(first);
     while let Some(messages) = next {

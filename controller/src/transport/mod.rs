@@ -2,6 +2,7 @@
 
 mod link;
 mod peers;
+mod reason;
 mod service;
 mod snapshot;
 

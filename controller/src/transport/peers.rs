@@ -118,9 +118,11 @@ impl Peers {
         state.controller(ControllerId(id)).map(|controller| controller.address.clone())
     }
 
-    /// Nobody answers where a peer said it is: back to the cluster's table.
+    /// Nobody answers where a peer said it is: back to the cluster's table, if that knows it.
     pub(super) fn doubt(&self, id: u64) {
-        self.told.lock().remove(&id);
+        if self.published.state().controller(ControllerId(id)).is_some() {
+            self.told.lock().remove(&id);
+        }
         self.channels.lock().remove(&id);
     }
 

@@ -1,6 +1,6 @@
 //! Sending a snapshot to a peer, one chunk after another.
 
-use super::{MAX_FRAME, Peers};
+use super::{MAX_FRAME, Peers, reason::reason};
 use crate::raft::{OutgoingSnapshot, StoreError};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -37,7 +37,7 @@ enum SendError {
 
 impl From<Status> for SendError {
     fn from(status: Status) -> Self {
-        SendError::Peer(wharf_identity::explain(&status).unwrap_or_else(|| status.message().to_owned()))
+        SendError::Peer(reason(&status))
     }
 }
 
