@@ -1,6 +1,6 @@
 //! A scripted agent: it joins, keeps a session, and says that it does what it is told.
 
-use crate::harness::{Cluster, eventually};
+use crate::harness::{Cluster, eventually, nodes};
 use parking_lot::Mutex;
 use std::{
     collections::BTreeMap,
@@ -97,6 +97,11 @@ impl Agent {
         let task = tokio::spawn(keep(name.to_owned(), dialer, cell.clone(), seen.clone(), moods));
         let agent = Agent { cell, seen, mood, task };
         agent.wait("a session", |seen| seen.full > 0).await;
+        eventually("a ready node", || async {
+            let nodes = nodes(&mut cluster.any_client().await).await.ok()?;
+            nodes.iter().any(|node| node.name == name && node.state == "ready").then_some(())
+        })
+        .await;
         agent
     }
 
