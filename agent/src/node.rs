@@ -88,8 +88,8 @@ async fn serve(cli: Cli) -> Result<()> {
     let worker = worker(&cli, &foundation, &member.credentials, name).await?;
     // Ends with the process.
     drop(spawn_renewal(cell, member.folder, dialer.clone()));
-    session(worker, store.clone(), dialer, description).run().await;
-    Ok(())
+    let failure = session(worker, store.clone(), dialer, description).run().await;
+    Err(failure).context("this agent must be started again; containers go on running")
 }
 
 /// What stands before this node has an identity: its directories, its database, its runtimes.

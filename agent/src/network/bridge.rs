@@ -155,7 +155,8 @@ impl Bridge {
             // They are not there, then.
             tracing::debug!(%task, %error, "ports were not in the packet filter");
         }
-        self.links.delete(&link_name(task)).await?;
+        // The kernel takes the links of namespaces that are gone, many at a time. Deleting one takes 30 ms, in which
+        // no other link of the machine can be made.
         let namespaces = self.namespaces.clone();
         tokio::task::spawn_blocking(move || namespaces.remove(task))
             .await

@@ -12,7 +12,7 @@ use wharf_cluster::ids::TaskId;
 use wharf_cluster::model::{Port, Protocol};
 
 use crate::support::real::names;
-use crate::support::{in_own_network, run};
+use crate::support::{in_own_network, run, until};
 
 async fn open(dir: &Path) -> Bridge {
     let options = BridgeOptions { name: "wharf0".into(), subnet: None, run_dir: dir.to_owned() };
@@ -92,7 +92,7 @@ fn tasks_reach_one_another_and_are_reached_at_their_ports() {
         assert!(!run("nft", &["list", "map", "ip", "wharf0", "published"]).contains("8080"));
         bridge.remove().await.unwrap();
         assert_eq!(run("nft", &["list", "tables"]), "");
-        assert!(!run("ip", &["-o", "link"]).contains("wh"), "links are left");
+        until("the links' end", || !run("ip", &["-o", "link"]).contains("wh")).await;
         assert_eq!(names(&dir.path().join("netns")), Vec::<String>::new());
     });
 }

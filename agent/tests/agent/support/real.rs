@@ -187,7 +187,7 @@ pub fn script(id: u64, script: &str) -> AssignedTask {
         ContainerSpec {
             image: IMAGE.into(),
             command: Some(wharf_proto::v1::StringList { items: words }),
-            stop_grace_period: 5_000,
+            stop_grace_period: 300,
             ..ContainerSpec::default()
         },
     )
