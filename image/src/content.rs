@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 
 use crate::digest::{Digest, Hasher, Mismatch};
 use crate::fs_error::{Context, FsError, if_exists, sync_folder};
+use crate::headroom::Headroom;
 
 /// How many pieces of a download may wait for the disk.
 const QUEUE: usize = 8;
@@ -167,7 +168,8 @@ impl ContentStore {
         let folder = self.root.join("ingest");
         let file = NamedTempFile::new_in(&folder).context("create a file in", &folder)?;
         flock(file.as_file(), FlockOperation::NonBlockingLockExclusive).context("lock", file.path())?;
-        Ok(BlobWriter { store: self.clone(), file, fresh: hasher.clone(), hasher, written: 0 })
+        let headroom = Headroom::default();
+        Ok(BlobWriter { store: self.clone(), file, fresh: hasher.clone(), hasher, written: 0, headroom })
     }
 
     /// Starts a blob that is fed from async code and written and hashed on a thread of its own.
@@ -175,7 +177,7 @@ impl ContentStore {
         let (queue, pieces) = mpsc::channel(QUEUE);
         let store = self.clone();
         let task = tokio::task::spawn_blocking(move || run_ingest(&store, &digest, size, pieces));
-        Ingest { queue: Some(queue), task, digest, size, taken: 0 }
+        Ingest { queue: Some(queue), task: Some(task), digest, size, taken: 0 }
     }
 }
 
@@ -186,10 +188,12 @@ pub struct BlobWriter {
     fresh: Hasher,
     hasher: Hasher,
     written: u64,
+    headroom: Headroom,
 }
 
 impl Write for BlobWriter {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.headroom.before(self.file.as_file(), buf.len())?;
         let n = self.file.write(buf)?;
         self.hasher.update(&buf[..n]);
         self.written += n as u64;
@@ -271,7 +275,8 @@ fn run_ingest(
 /// The async side of a blob on its way in. Dropping it leaves nothing behind.
 pub struct Ingest {
     queue: Option<mpsc::Sender<Piece>>,
-    task: JoinHandle<Result<bool, ContentError>>,
+    /// `None` once its outcome was taken.
+    task: Option<JoinHandle<Result<bool, ContentError>>>,
     digest: Digest,
     size: u64,
     taken: u64,
@@ -315,8 +320,10 @@ impl Ingest {
     /// Gives up; when this returns, the partial file is gone. Merely dropping it removes the file a little later.
     pub async fn discard(mut self) {
         self.queue = None;
-        // It failed or was told to stop: either way its file is closed and removed by now.
-        let _ = (&mut self.task).await;
+        if let Some(task) = self.task.take() {
+            // It failed or was told to stop: either way its file is closed and removed by now.
+            let _ = task.await;
+        }
     }
 
     async fn send(&mut self, piece: Piece) -> Result<(), ContentError> {
@@ -329,15 +336,17 @@ impl Ingest {
     /// The writer's word once it has ended, which before a commit it only does with an error.
     async fn outcome(&mut self) -> Result<(), ContentError> {
         self.queue = None;
-        let ended = (&mut self.task).await;
-        let stopped = || {
-            let cause = io::Error::other("the writer stopped");
-            ContentError::from(FsError::new("write", Path::new("a blob"), cause))
+        let ended = match self.task.take() {
+            Some(task) => task.await.ok(),
+            None => None,
         };
         match ended {
-            Ok(Ok(true)) => Ok(()),
-            Ok(Ok(false)) | Err(_) => Err(stopped()),
-            Ok(Err(e)) => Err(e),
+            Some(Ok(true)) => Ok(()),
+            Some(Err(e)) => Err(e),
+            Some(Ok(false)) | None => {
+                let cause = io::Error::other("the writer stopped");
+                Err(ContentError::from(FsError::new("write", Path::new("a blob"), cause)))
+            }
         }
     }
 }

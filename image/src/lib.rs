@@ -7,6 +7,7 @@ mod archive;
 mod compression;
 mod flight;
 mod gc;
+mod headroom;
 
 pub mod config;
 pub mod content;

@@ -482,8 +482,12 @@ impl Drop for Cluster {
         if std::thread::panicking() {
             for member in self.controllers.iter().chain([&self.registry]).chain(&self.agents) {
                 let output = self.output_of(&member.name);
+                let shown = std::env::var("WHARF_TEST_LOG_LINES")
+                    .ok()
+                    .and_then(|text| text.parse().ok())
+                    .unwrap_or(25);
                 let lines: Vec<&str> = output.lines().collect();
-                eprintln!("--- {}\n{}", member.name, lines[lines.len().saturating_sub(25)..].join("\n"));
+                eprintln!("--- {}\n{}", member.name, lines[lines.len().saturating_sub(shown)..].join("\n"));
             }
         }
         for member in self.agents.iter_mut().chain([&mut self.registry]).chain(&mut self.controllers) {

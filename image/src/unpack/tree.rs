@@ -17,6 +17,7 @@ use rustix::io::Errno;
 
 use crate::archive::{ArchiveReader, Entry, Kind};
 use crate::fs_error::{Context, FsError};
+use crate::headroom::Headroom;
 use crate::unpack::UnpackError;
 
 const WHITEOUT: &[u8] = b".wh.";
@@ -43,6 +44,7 @@ pub(super) struct Tree<'a> {
     /// Whether nothing of the layers below is to be seen.
     root_opaque: bool,
     buffer: Vec<u8>,
+    headroom: Headroom,
 }
 
 /// A name split into its folder and its last component.
@@ -68,6 +70,7 @@ impl<'a> Tree<'a> {
             root_seen: false,
             root_opaque: false,
             buffer: vec![0; BUFFER],
+            headroom: Headroom::default(),
         })
     }
 
@@ -182,8 +185,10 @@ impl<'a> Tree<'a> {
         let file = File::from(file);
         let mut end = 0;
         let mut buffer = std::mem::take(&mut self.buffer);
+        let headroom = &mut self.headroom;
         let copied = archive.copy_data(&entry.segments, &mut buffer, |offset, bytes| {
             end = offset + bytes.len() as u64;
+            headroom.before(&file, bytes.len())?;
             file.write_all_at(bytes, offset)
         });
         self.buffer = buffer;
