@@ -62,6 +62,9 @@ pub enum NetworkError {
     /// No subnet could be found.
     #[error("every subnet that the agent would choose is in use on this node: give one with --bridge-subnet")]
     NoSubnet,
+    /// Another agent is at it.
+    #[error("another agent has bridge {0}: give each agent of a machine its own with --bridge")]
+    BridgeTaken(String),
     /// The kernel refused a link, an address or a route.
     #[error("can't {what}: {cause}")]
     Link {

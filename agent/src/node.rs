@@ -85,7 +85,7 @@ async fn serve(cli: Cli) -> Result<()> {
     store.set_controllers(&controllers)?;
     let cell = CredentialsCell::new(member.credentials.clone());
     let dialer = Dialer::new(controllers, cell.clone());
-    let worker = worker(&cli, &foundation, &member.credentials, name).await?;
+    let (worker, _) = worker(&cli, &foundation, &member.credentials, name).await?;
     // Ends with the process.
     drop(spawn_renewal(cell, member.folder, dialer.clone()));
     let failure = session(worker, store.clone(), dialer, description).run().await;
@@ -135,16 +135,12 @@ pub(crate) fn cgroup_parent(identity: &Identity) -> String {
     format!("/wharf/{}.{}", identity.cluster, identity.id)
 }
 
-pub(crate) fn bridge_options(cli: &Cli, foundation: &Foundation) -> BridgeOptions {
-    BridgeOptions { name: cli.bridge.clone(), subnet: cli.bridge_subnet, run_dir: foundation.run_dir.clone() }
-}
-
 pub(crate) async fn worker(
     cli: &Cli,
     foundation: &Foundation,
     credentials: &Credentials,
     node: String,
-) -> Result<Arc<Worker>> {
+) -> Result<(Arc<Worker>, Arc<Bridge>)> {
     let Foundation { data_dir, run_dir, shims, store, .. } = foundation;
     let places = Places {
         volumes: data_dir.join("volumes"),
@@ -155,18 +151,19 @@ pub(crate) async fn worker(
         node,
     };
     let images = open_images(cli, data_dir, credentials).await?;
-    let options = bridge_options(cli, foundation);
-    let network = Bridge::open(options).await.context("can't set the node's network up")?;
-    tracing::info!(bridge = cli.bridge, subnet = %network.subnet(), "network");
+    let options =
+        BridgeOptions { name: cli.bridge.clone(), subnet: cli.bridge_subnet, run_dir: run_dir.clone() };
+    let bridge = Arc::new(Bridge::open(options).await.context("can't set the node's network up")?);
+    tracing::info!(bridge = cli.bridge, subnet = %bridge.subnet(), "network");
     let parts = Parts {
         runtime: Arc::new(shims.clone()),
         images: Arc::new(NodeImages::new(images)),
-        network: Arc::new(network),
+        network: bridge.clone(),
         reports: Arc::new(Reports::new(store.statuses()?)),
         store: store.clone(),
         places,
     };
-    Ok(Worker::start(parts).await?)
+    Ok((Worker::start(parts).await?, bridge))
 }
 
 async fn open_images(cli: &Cli, data_dir: &Path, credentials: &Credentials) -> Result<Images> {

@@ -10,7 +10,6 @@ use wharf_runtime::host::HostFacts;
 
 use crate::cli::Cli;
 use crate::membership;
-use crate::network::bridge::Bridge;
 use crate::node;
 use crate::worker::Change;
 
@@ -32,7 +31,7 @@ pub async fn reset(cli: &Cli) -> Result<()> {
     if let Some(credentials) = identity {
         let parent = node::cgroup_parent(credentials.identity());
         let name = cli.node_name()?;
-        let worker = node::worker(cli, &foundation, &credentials, name).await?;
+        let (worker, bridge) = node::worker(cli, &foundation, &credentials, name).await?;
         worker.assign(Change { generation: worker.held(), full: true, ..Change::default() }).await?;
         let deadline = Instant::now() + WAIT;
         while !worker.states().is_empty() {
@@ -41,7 +40,7 @@ pub async fn reset(cli: &Cli) -> Result<()> {
             }
             sleep(LOOK).await;
         }
-        Bridge::open(node::bridge_options(cli, &foundation)).await?.remove().await?;
+        bridge.remove().await?;
         remove_cgroups(&foundation.host, &parent);
     }
     let (data_dir, run_dir) = (foundation.data_dir.clone(), foundation.run_dir.clone());

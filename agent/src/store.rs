@@ -1,8 +1,7 @@
 //! The agent's local database: what it was told, how far its tasks are, and where the controllers are. With it the
 //! agent goes on when it is started again and no controller answers.
 //!
-//! Keys: `t` + task id: the assigned task; `s` + task id: its status; `p` + task id: what was prepared for it;
-//! `generation`; `controllers`.
+//! Keys: `t` + task id: the assigned task; `s` + task id: its status; `generation`; `controllers`.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,7 +9,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use prost::Message;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use sled::IVec;
 use thiserror::Error;
 use tokio::sync::Mutex;
@@ -18,11 +16,9 @@ use wharf_cluster::ids::TaskId;
 use wharf_proto::v1::{AssignedTask, Generation};
 
 use crate::task::Status;
-use crate::worker::Prepared;
 
 const TASK: u8 = b't';
 const STATUS: u8 = b's';
-const PREPARED: u8 = b'p';
 const GENERATION: &[u8] = b"generation";
 const CONTROLLERS: &[u8] = b"controllers";
 /// The agent's data is small: what is read at start, and written from then on.
@@ -88,24 +84,8 @@ impl Store {
     /// # Errors
     /// When the database can't be read.
     pub fn statuses(&self) -> Result<Vec<(TaskId, Status)>, StoreError> {
-        self.json_of_each(STATUS)
-    }
-
-    /// What has been prepared.
-    ///
-    /// # Errors
-    /// When the database can't be read.
-    pub fn prepared(&self) -> Result<Vec<(TaskId, Prepared)>, StoreError> {
-        self.json_of_each(PREPARED)
-    }
-
-    /// What has been prepared for a task.
-    ///
-    /// # Errors
-    /// When the database can't be read.
-    pub fn prepared_of(&self, id: TaskId) -> Result<Option<Prepared>, StoreError> {
-        let bytes = self.db.get(key(PREPARED, id))?;
-        Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+        let read = |(id, bytes): (TaskId, IVec)| Some((id, serde_json::from_slice(&bytes).ok()?));
+        Ok(self.each(STATUS)?.into_iter().filter_map(read).collect())
     }
 
     /// Takes over a change of the assignment, all of it or nothing.
@@ -139,23 +119,12 @@ impl Store {
         self.put(&key(STATUS, id), status)
     }
 
-    /// Keeps what was prepared for a task.
-    ///
-    /// # Errors
-    /// When the database can't be written.
-    pub fn set_prepared(&self, id: TaskId, prepared: &Prepared) -> Result<(), StoreError> {
-        self.put(&key(PREPARED, id), prepared)
-    }
-
     /// Forgets how far a task was.
     ///
     /// # Errors
     /// When the database can't be written.
     pub fn forget(&self, id: TaskId) -> Result<(), StoreError> {
-        let mut batch = sled::Batch::default();
-        batch.remove(key(STATUS, id).as_slice());
-        batch.remove(key(PREPARED, id).as_slice());
-        self.db.apply_batch(batch)?;
+        self.db.remove(key(STATUS, id))?;
         self.wrote();
         Ok(())
     }
@@ -213,11 +182,6 @@ impl Store {
             }
         }
         Ok(all)
-    }
-
-    fn json_of_each<T: DeserializeOwned>(&self, kind: u8) -> Result<Vec<(TaskId, T)>, StoreError> {
-        let read = |(id, bytes): (TaskId, IVec)| Some((id, serde_json::from_slice(&bytes).ok()?));
-        Ok(self.each(kind)?.into_iter().filter_map(read).collect())
     }
 }
 

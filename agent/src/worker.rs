@@ -64,6 +64,13 @@ pub struct Places {
     pub node: String,
 }
 
+impl Places {
+    /// The folder of a task's files.
+    fn folder(&self, task: TaskId) -> PathBuf {
+        self.files.join(task.to_string())
+    }
+}
+
 /// Why an assignment was not taken.
 #[derive(Debug, Error)]
 pub enum AssignError {
@@ -146,8 +153,10 @@ pub struct Worker {
     held: Mutex<Generation>,
     tasks: Mutex<BTreeMap<TaskId, Entry>>,
     history: History,
-    /// How many tasks may make or clean at a time: that is work for processors and the kernel's locks.
+    /// How many tasks may be made ready at a time: that is work for processors and the kernel's locks.
     making: Semaphore,
+    /// The same for cleaning, which is never to keep tasks from starting.
+    cleaning: Semaphore,
 }
 
 impl Worker {
@@ -165,6 +174,7 @@ impl Worker {
             tasks: Mutex::new(found),
             history: History::default(),
             making: Semaphore::new(2 * cpus),
+            cleaning: Semaphore::new(2 * cpus),
         });
         for (id, status) in worker.parts.store.statuses()? {
             if status.state.is_final() {

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::PathBuf;
 
 use async_trait::async_trait;
@@ -39,6 +41,8 @@ pub struct Bridge {
     records: Records,
     filter: Filter,
     state: Mutex<State>,
+    /// Held as long as this lives.
+    _claim: UnixDatagram,
 }
 
 struct State {
@@ -56,6 +60,7 @@ impl Bridge {
     /// # Errors
     /// When the kernel refuses something, such as to one who isn't root.
     pub async fn open(options: BridgeOptions) -> Result<Self, NetworkError> {
+        let claim = claim(&options.name)?;
         let namespaces = Namespaces::open(&options.run_dir.join("netns"))?;
         let records = Records::open(&options.run_dir.join("network"))?;
         let links = Links::open().map_err(NetworkError::io("speak netlink for", &options.run_dir))?;
@@ -96,6 +101,7 @@ impl Bridge {
             records,
             filter: Filter::start(),
             state: Mutex::new(State { attached, addresses, ports }),
+            _claim: claim,
             name,
         };
         bridge.clear_leftovers().await?;
@@ -215,6 +221,13 @@ impl Network for Bridge {
     fn gateway(&self) -> Ipv4Addr {
         self.subnet.gateway()
     }
+}
+
+/// Takes the bridge for this process, in this network namespace: abstract socket names are a namespace's own.
+fn claim(bridge: &str) -> Result<UnixDatagram, NetworkError> {
+    let taken = |_| NetworkError::BridgeTaken(bridge.to_owned());
+    let name = SocketAddr::from_abstract_name(format!("wharf-bridge/{bridge}")).map_err(taken)?;
+    UnixDatagram::bind_addr(&name).map_err(taken)
 }
 
 fn link_name(task: TaskId) -> String {

@@ -45,12 +45,12 @@ impl Worker {
     /// Takes away what a task that has ended doesn't need: container, network, root filesystem, files.
     pub(super) async fn clean(&self, id: TaskId) -> Result<(), String> {
         // The semaphore is never closed.
-        let _permit = self.making.acquire().await;
+        let _permit = self.cleaning.acquire().await;
         let parts = &self.parts;
         parts.runtime.delete(&id.to_string()).await.map_err(|error| error.to_string())?;
         parts.network.detach(id).await.map_err(|error| error.to_string())?;
         parts.images.remove(id).await.map_err(|error| error.to_string())?;
-        remove_folder(&parts.places.files.join(id.to_string()))
+        remove_folder(&parts.places.folder(id))
     }
 
     /// Takes away what is left of a task that nobody will ask for again: logs, anonymous volumes, records.

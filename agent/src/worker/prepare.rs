@@ -82,13 +82,16 @@ impl Runner {
             Err(error) => Err(error.into()),
         };
         match made {
-            Ok(prepared) => match worker.parts.store.set_prepared(self.id, &prepared) {
+            Ok(prepared) => match prepared.save(&worker.parts.places.folder(self.id)) {
                 Ok(()) => {
                     self.prepared = Some(prepared);
                     self.seen.prepared = true;
                     self.report(Status::new(TaskState::Ready, ""));
                 }
-                Err(error) => self.report(Failure::new(false, error).status()),
+                Err(error) => {
+                    let reason = format!("can't keep what was made ready: {error}");
+                    self.report(Failure::new(false, reason).status());
+                }
             },
             Err(failure) => self.report(failure.status()),
         }
@@ -125,7 +128,7 @@ impl Worker {
             NetworkMode::Host | NetworkMode::None => None,
         };
         let mounts = self.mounts(wanted, rootfs.clone()).await?;
-        let files = places.files.join(task.id.to_string());
+        let files = places.folder(task.id);
         self.write_files(&files, task, spec, attached.as_ref())
             .map_err(|error| Failure::new(false, error))?;
         let site = Site {

@@ -1,4 +1,9 @@
-//! What was made ready for a task: enough to start its container and to look after it, also by a later agent.
+//! What was made ready for a task: enough to start its container and to look after it, also by a later agent. It is kept
+//! beside the files that are bound into the container: what outlives an agent's end, and not the machine's.
+
+use std::fs;
+use std::io;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use wharf_cluster::model::HealthCheck;
@@ -24,7 +29,20 @@ pub struct Prepared {
     pub ports: Vec<(u16, u16)>,
 }
 
+const FILE: &str = "prepared.json";
+
 impl Prepared {
+    /// What is kept in a task's folder.
+    pub(super) fn load(folder: &Path) -> Option<Self> {
+        serde_json::from_slice(&fs::read(folder.join(FILE)).ok()?).ok()
+    }
+
+    pub(super) fn save(&self, folder: &Path) -> io::Result<()> {
+        let (path, new) = (folder.join(FILE), folder.join("prepared.new"));
+        fs::write(&new, serde_json::to_vec(self)?)?;
+        fs::rename(new, path)
+    }
+
     pub(super) fn request(&self) -> CreateRequest {
         CreateRequest { spec: self.container.clone(), runtime: self.runtime.clone(), log: self.log.clone() }
     }

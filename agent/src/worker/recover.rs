@@ -11,7 +11,7 @@ use wharf_cluster::ids::TaskId;
 use wharf_cluster::model::NetworkMode;
 use wharf_runtime::api::{Started, Status as ContainerStatus};
 
-use super::{Entry, Idle, Parts, StartError, Wanted};
+use super::{Entry, Idle, Parts, Prepared, StartError, Wanted};
 use crate::plan::{Container, Observed};
 use crate::spec::anonymous_folder;
 use crate::task::Assigned;
@@ -75,14 +75,13 @@ pub(super) async fn recover(parts: &Parts) -> Result<BTreeMap<TaskId, Entry>, St
             of(&mut seen, id);
         }
     }
-    for (id, _) in parts.store.prepared()? {
-        let one = of(&mut seen, id);
-        let networked = match assigned.get(&id).map(|task| &task.container) {
-            Some(Ok(spec)) => spec.network_mode != NetworkMode::Bridge || attached.contains_key(&id),
+    for (id, one) in &mut seen {
+        let networked = match assigned.get(id).map(|task| &task.container) {
+            Some(Ok(spec)) => spec.network_mode != NetworkMode::Bridge || attached.contains_key(id),
             _ => true,
         };
-        let files = parts.places.files.join(id.to_string()).is_dir();
-        one.prepared = networked && files && mounted.get(&id) == Some(&true);
+        let known = || Prepared::load(&parts.places.folder(*id)).is_some();
+        one.prepared = networked && mounted.get(id) == Some(&true) && known();
     }
     let entry = |(id, seen): (TaskId, Observed)| {
         let wanted = Wanted(assigned.remove(&id).map(Arc::new));

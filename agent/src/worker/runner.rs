@@ -36,10 +36,7 @@ pub(super) struct Runner {
 }
 
 pub(super) fn spawn(worker: Arc<Worker>, id: TaskId, idle: Idle, wanted: watch::Receiver<Wanted>) {
-    let prepared = worker.parts.store.prepared_of(id).unwrap_or_else(|error| {
-        tracing::warn!(task = %id, %error, "can't read what was prepared");
-        None
-    });
+    let prepared = Prepared::load(&worker.parts.places.folder(id));
     let Idle { seen, started } = idle;
     let (exit, failure, pause) = (None, None, FIRST_PAUSE);
     let runner = Runner { worker, id, wanted, seen, prepared, started, exit, failure, pause };

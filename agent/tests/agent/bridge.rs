@@ -63,6 +63,9 @@ fn tasks_reach_one_another_and_are_reached_at_their_ports() {
         let one = bridge.attach(TaskId(1), &[port(80, Some(8080))]).await.unwrap();
         let two = bridge.attach(TaskId(2), &[port(80, None)]).await.unwrap();
         assert_eq!(bridge.attach(TaskId(1), &[]).await.unwrap(), one, "attached already");
+        let other = BridgeOptions { name: "wharf0".into(), subnet: None, run_dir: dir.path().join("other") };
+        let refused = Bridge::open(other).await.err().map(|error| error.to_string());
+        assert!(refused.is_some_and(|text| text.contains("another agent has bridge wharf0")));
 
         // From container to container, with its own address.
         serve(&one, 80);
