@@ -88,8 +88,14 @@ async fn serve(cli: Cli) -> Result<()> {
     let (worker, _) = worker(&cli, &foundation, &member.credentials, name).await?;
     // Ends with the process.
     drop(spawn_renewal(cell, member.folder, dialer.clone()));
-    let failure = session(worker, store.clone(), dialer, description).run().await;
-    Err(failure).context("this agent must be started again; containers go on running")
+    tokio::select! {
+        never = session(worker, store.clone(), dialer, description).run() => match never {},
+        () = store.failed() => bail!(
+            "the agent's database can't be written: see to the disk of {}, then start the agent again; containers \
+             go on running",
+            data_dir.display()
+        ),
+    }
 }
 
 /// What stands before this node has an identity: its directories, its database, its runtimes.

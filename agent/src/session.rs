@@ -5,6 +5,7 @@ mod backoff;
 mod conversation;
 mod order;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use wharf_proto::v1::agent_api_client::AgentApiClient;
 
 use crate::logs::Logs;
 use crate::reports::Reports;
-use crate::store::{Store, StoreError};
+use crate::store::Store;
 use crate::worker::{AssignError, Worker};
 use backoff::Backoff;
 
@@ -89,9 +90,8 @@ impl From<tonic::Status> for End {
 }
 
 impl Session {
-    /// Keeps a session, as long as the agent's own database can be written: gives what ended that. The database
-    /// doesn't recover within a process that has seen it fail.
-    pub async fn run(self) -> StoreError {
+    /// Keeps a session for ever.
+    pub async fn run(self) -> Infallible {
         let mut backoff = Backoff::default();
         loop {
             let mut begun = false;
@@ -99,10 +99,6 @@ impl Session {
             if begun {
                 backoff.reset();
             }
-            let end = match end {
-                End::Assign(AssignError::Store(failure)) => return failure,
-                end => end,
-            };
             match &end {
                 End::Redirected(leader) if leader.is_empty() => tracing::debug!(%end, "no session yet"),
                 End::Redirected(_) => tracing::debug!(%end, "going to another controller"),

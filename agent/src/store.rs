@@ -11,7 +11,7 @@ use prost::Message;
 use serde::Serialize;
 use sled::IVec;
 use thiserror::Error;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 use wharf_cluster::ids::TaskId;
 use wharf_proto::v1::{AssignedTask, Generation};
 
@@ -43,6 +43,7 @@ pub enum StoreError {
 pub struct Store {
     db: sled::Db,
     flush: Arc<Flush>,
+    failed: Arc<watch::Sender<bool>>,
 }
 
 /// Callers that wait for the disk share one flush.
@@ -59,7 +60,7 @@ impl Store {
     /// When it can't be read, or another process uses it.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
         let db = sled::Config::new().path(folder).cache_capacity(CACHE).flush_every_ms(Some(500)).open()?;
-        Ok(Store { db, flush: Arc::default() })
+        Ok(Store { db, flush: Arc::default(), failed: Arc::default() })
     }
 
     /// The newest generation that was followed.
@@ -106,7 +107,7 @@ impl Store {
         for id in removed {
             batch.remove(key(TASK, *id).as_slice());
         }
-        self.db.apply_batch(batch)?;
+        self.noted(self.db.apply_batch(batch))?;
         self.wrote();
         Ok(())
     }
@@ -124,7 +125,7 @@ impl Store {
     /// # Errors
     /// When the database can't be written.
     pub fn forget(&self, id: TaskId) -> Result<(), StoreError> {
-        self.db.remove(key(STATUS, id))?;
+        self.noted(self.db.remove(key(STATUS, id)))?;
         self.wrote();
         Ok(())
     }
@@ -158,13 +159,28 @@ impl Store {
         }
         let covered = self.flush.written.load(Ordering::SeqCst);
         let db = self.db.clone();
-        tokio::task::spawn_blocking(move || db.flush()).await.map_err(|_| StoreError::Stopped)??;
+        let done = tokio::task::spawn_blocking(move || db.flush()).await.map_err(|_| StoreError::Stopped)?;
+        self.noted(done)?;
         *flushed = covered;
         Ok(())
     }
 
+    /// Returns when a write has failed, such as on a full disk. The database doesn't recover from that within a process:
+    /// it has to be opened again.
+    pub async fn failed(&self) {
+        // The sender is here.
+        let _ = self.failed.subscribe().wait_for(|failed| *failed).await;
+    }
+
+    fn noted<T>(&self, written: Result<T, sled::Error>) -> Result<T, sled::Error> {
+        if written.is_err() {
+            self.failed.send_replace(true);
+        }
+        written
+    }
+
     fn put<T: Serialize>(&self, key: &[u8], value: &T) -> Result<(), StoreError> {
-        self.db.insert(key, serde_json::to_vec(value)?)?;
+        self.noted(self.db.insert(key, serde_json::to_vec(value)?))?;
         self.wrote();
         Ok(())
     }

@@ -28,16 +28,18 @@ fn inside<T: Send + 'static>(netns: &Path, work: impl FnOnce() -> T + Send + 'st
     thread.join().unwrap()
 }
 
-/// Answers one connection inside a task's network, with the address that it came from.
-fn serve(at: &Attached, port: u16) {
+/// Answers so many connections inside a task's network, with the address that they came from.
+fn serve(at: &Attached, port: u16, connections: usize) {
     let (ready, wait) = std::sync::mpsc::channel();
     let netns = at.netns.clone();
     std::thread::spawn(move || {
         inside(&netns, move || {
             let listener = TcpListener::bind(("0.0.0.0", port)).unwrap();
             ready.send(()).unwrap();
-            let (mut stream, from) = listener.accept().unwrap();
-            stream.write_all(from.ip().to_string().as_bytes()).unwrap();
+            for _ in 0..connections {
+                let (mut stream, from) = listener.accept().unwrap();
+                stream.write_all(from.ip().to_string().as_bytes()).unwrap();
+            }
         });
     });
     wait.recv_timeout(Duration::from_secs(10)).unwrap();
@@ -68,19 +70,17 @@ fn tasks_reach_one_another_and_are_reached_at_their_ports() {
         assert!(refused.is_some_and(|text| text.contains("another agent has bridge wharf0")));
 
         // From container to container, with its own address.
-        serve(&one, 80);
+        serve(&one, 80, 4);
         let to = SocketAddr::from((one.address, 80));
         assert_eq!(inside(&two.netns, move || ask(to)), two.address.to_string());
         // From the node, by loopback and by its address on the bridge.
         for host in [Ipv4Addr::LOCALHOST, bridge.gateway()] {
-            serve(&one, 80);
             ask(SocketAddr::from((host, 8080)));
         }
         let chosen = two.ports[0].published;
-        serve(&two, 80);
+        serve(&two, 80, 1);
         ask(SocketAddr::from((Ipv4Addr::LOCALHOST, chosen)));
         // From a container, its own published port.
-        serve(&one, 80);
         let own = SocketAddr::from((bridge.gateway(), 8080));
         inside(&one.netns, move || ask(own));
         // The port is the node's, and nobody else's.
@@ -136,7 +136,7 @@ fn a_later_agent_finds_what_is_attached_and_clears_what_was_not_finished() {
 
         let bridge = open(dir.path()).await;
         assert_eq!(bridge.attached(), [(TaskId(1), one.clone())].into());
-        serve(&one, 80);
+        serve(&one, 80, 1);
         ask(SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)));
         assert!(!two.netns.exists());
         assert!(!run("ip", &["-o", "link"]).contains("wh2"));

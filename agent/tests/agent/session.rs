@@ -1,12 +1,12 @@
 //! The agent's session, with controllers of the test's own.
 
+use std::convert::Infallible;
 use std::io::Write;
 use std::sync::Arc;
 
 use tokio::task::JoinHandle;
 use wharf_agent::logs::Logs;
 use wharf_agent::session::Session;
-use wharf_agent::store::StoreError;
 use wharf_cluster::model::TaskState;
 use wharf_identity::{Authority, CredentialsCell, Dialer, Role};
 use wharf_proto::v1::controller_message::Message;
@@ -25,7 +25,7 @@ use crate::support::{until, within};
 struct Agent {
     node: Node,
     dialer: Dialer,
-    session: JoinHandle<StoreError>,
+    session: JoinHandle<Infallible>,
 }
 
 impl Agent {
