@@ -1,25 +1,44 @@
 //! Calls to the cluster: any controller that answers, and the next one when it dies.
 
 use crate::{
-    contexts::Contexts,
-    failure::{Failure, Result},
+    contexts::{Contexts, describe},
+    failure::{Failure, Result, UNREACHABLE},
 };
-use std::{future::Future, time::Duration};
-use tokio::time::{Instant, sleep, timeout_at};
+use std::{
+    error::Error as _,
+    future::Future,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, sleep, timeout_at},
+};
 use tonic::{Code, Response, Status, transport::Channel};
-use wharf_identity::{Credentials, CredentialsCell, Dialer};
+use wharf_identity::{Connected, Credentials, CredentialsCell, DialError, Dialer};
 use wharf_proto::v1::{GetRequest, Kind, Object, control_api_client::ControlApiClient, object};
 
 /// First pause between two tries; it doubles up to [`LONGEST_PAUSE`].
 const PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// A person who waits longer is told why.
+const SILENCE: Duration = Duration::from_secs(1);
 /// Largest message taken: lists of many tasks are long.
 const MESSAGE: usize = 256 << 20;
 
+/// Whether a write has been sent.
+static WRITTEN: AtomicBool = AtomicBool::new(false);
+
+/// Whether this process has asked a cluster to change.
+pub fn has_written() -> bool {
+    WRITTEN.load(Ordering::Relaxed)
+}
+
 /// A client of one cluster.
-#[derive(Clone)]
 pub struct Client {
     dialer: Dialer,
+    /// The connection in use, if it is not known to be broken.
+    connected: Mutex<Option<Connected>>,
     timeout: Duration,
     /// The context's credentials.
     pub credentials: Credentials,
@@ -30,6 +49,13 @@ pub struct Client {
 /// The generated client.
 pub type Api = ControlApiClient<Channel>;
 
+/// Why a try came to nothing.
+struct Miss {
+    failure: Failure,
+    /// Whether another try may do better.
+    again: bool,
+}
+
 impl Client {
     /// A client of the context that is meant; `controllers` take the place of its addresses.
     ///
@@ -39,16 +65,26 @@ impl Client {
         let contexts = Contexts::find()?;
         let name = contexts.choose(context)?;
         let found = contexts.load(&name)?;
-        let credentials =
-            found.credentials().map_err(|error| Failure::failed(crate::contexts::describe(&error)))?;
+        let credentials = found.credentials().map_err(|error| Failure::failed(describe(&error)))?;
         let addresses = if controllers.is_empty() { found.addresses } else { controllers.to_vec() };
         let dialer = Dialer::new(addresses, CredentialsCell::new(credentials.clone()));
         let registry = contexts.settings()?.registries.remove(&name);
-        Ok(Client { dialer, timeout, credentials, registry })
+        Ok(Client { dialer, connected: Mutex::default(), timeout, credentials, registry })
     }
 
-    /// Makes a call, again and elsewhere if a connection breaks, until the timeout. Writes carry a request id, so that
-    /// a retry happens once.
+    /// Sends a write, which carries a request id so that a retry happens once.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub async fn write<R: Clone, T, F>(&self, request: R, write: impl Fn(Api, R) -> F) -> Result<T>
+    where
+        F: Future<Output = std::result::Result<Response<T>, Status>>,
+    {
+        WRITTEN.store(true, Ordering::Relaxed);
+        self.call(|api| write(api, request.clone())).await
+    }
+
+    /// Makes a call, again and elsewhere if a connection breaks, until the timeout.
     ///
     /// # Errors
     /// What the cluster answers, or that it doesn't.
@@ -56,52 +92,74 @@ impl Client {
     where
         F: Future<Output = std::result::Result<Response<T>, Status>>,
     {
-        let deadline = Instant::now() + self.timeout;
+        let begun = Instant::now();
+        let deadline = begun + self.timeout;
         let mut pause = PAUSE;
+        let mut told = false;
         let mut last = Failure::unreachable(format!("no controller answered within {:?}", self.timeout));
         loop {
             match timeout_at(deadline, self.once(&call)).await {
                 Err(_) => return Err(last),
                 Ok(Ok(answer)) => return Ok(answer),
-                Ok(Err((failure, false))) => return Err(failure),
-                Ok(Err((failure, true))) => last = failure,
+                Ok(Err(Miss { failure, again: false })) => return Err(failure),
+                Ok(Err(Miss { failure, again: true })) => last = failure,
             }
             if Instant::now() + pause >= deadline {
                 return Err(last);
+            }
+            if begun.elapsed() >= SILENCE && !std::mem::replace(&mut told, true) {
+                let left = deadline.duration_since(Instant::now()).as_secs();
+                eprintln!("trying again for {left} s: {}", last.message);
             }
             sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 
-    /// One try; the flag says whether another one may do better.
-    async fn once<T, F>(&self, call: &impl Fn(Api) -> F) -> std::result::Result<T, (Failure, bool)>
+    async fn once<T, F>(&self, call: &impl Fn(Api) -> F) -> std::result::Result<T, Miss>
     where
         F: Future<Output = std::result::Result<Response<T>, Status>>,
     {
-        let connected = self.dialer.connect().await.map_err(|error| {
-            let final_error = matches!(
-                error,
-                wharf_identity::DialError::Expired { .. } | wharf_identity::DialError::NoAddress
-            );
-            (Failure::from(error), !final_error)
+        let connected = self.connect().await.map_err(|error| {
+            let again = !matches!(error, DialError::Expired { .. } | DialError::NoAddress);
+            Miss { failure: Failure::from(error), again }
         })?;
         let api = ControlApiClient::new(connected.channel).max_decoding_message_size(MESSAGE);
         match call(api).await {
             Ok(response) => Ok(response.into_inner()),
             Err(status) => {
-                let broken =
-                    matches!(status.code(), Code::Unavailable | Code::Cancelled | Code::ResourceExhausted)
-                        || (status.code() == Code::Unknown && std::error::Error::source(&status).is_some());
-                if broken {
-                    self.dialer.demote(&connected.address);
-                }
+                let again = may_pass(&status);
                 let mut failure = Failure::from(status);
-                if broken {
-                    failure.code = crate::failure::UNREACHABLE;
+                if again {
+                    self.give_up(&connected.address).await;
+                    failure.code = UNREACHABLE;
                 }
-                Err((failure, broken))
+                Err(Miss { failure, again })
             }
+        }
+    }
+
+    async fn connect(&self) -> std::result::Result<Connected, DialError> {
+        let mut held = self.connected.lock().await;
+        if let Some(connected) = &*held {
+            return Ok(connected.clone());
+        }
+        let connected = self.dialer.connect().await?;
+        *held = Some(connected.clone());
+        Ok(connected)
+    }
+
+    /// Begins with another controller next time.
+    async fn give_up(&self, address: &str) {
+        self.connected.lock().await.take_if(|held| held.address == address);
+        self.dialer.demote(address);
+    }
+
+    /// The stream of a call that broke off is of a controller that is better not asked again just now.
+    pub async fn give_up_current(&self) {
+        let held = self.connected.lock().await.as_ref().map(|held| held.address.clone());
+        if let Some(address) = held {
+            self.give_up(&address).await;
         }
     }
 
@@ -111,6 +169,16 @@ impl Client {
     /// As [`Client::call`].
     pub async fn get(&self, request: &GetRequest) -> Result<Vec<Object>> {
         Ok(self.call(|mut api| async move { api.get(request.clone()).await }).await?.objects)
+    }
+}
+
+/// Whether the same call may do better later or elsewhere: the connection broke, or the controller can't answer now.
+pub fn may_pass(status: &Status) -> bool {
+    match status.code() {
+        Code::Unavailable | Code::ResourceExhausted => true,
+        // With a source these were made at our end, of a connection that broke.
+        Code::Cancelled | Code::Unknown | Code::Internal => status.source().is_some(),
+        _ => false,
     }
 }
 
@@ -139,6 +207,7 @@ macro_rules! pick {
     };
 }
 
+pick!(stacks, Stack, wharf_proto::v1::Stack);
 pick!(services, Service, wharf_proto::v1::Service);
 pick!(tasks, Task, wharf_proto::v1::Task);
 pick!(nodes, Node, wharf_proto::v1::Node);

@@ -180,7 +180,7 @@ impl Contexts {
         change(&mut settings);
         fs::create_dir_all(&self.folder)?;
         let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
-        serde_json::to_writer_pretty(&mut file, &settings)?;
+        serde_json::to_writer_pretty(&mut file, &settings).map_err(io::Error::from)?;
         file.persist(self.folder.join("settings.json")).map_err(|error| error.error)?;
         Ok(())
     }

@@ -11,6 +11,9 @@ const RETRIES: u32 = 3;
 /// Docker's default time between the stop signal and SIGKILL, in milliseconds.
 const STOP_GRACE: u64 = 10_000;
 
+/// Flags of a tmpfs that can be said; the last three are always in force.
+const TMPFS_FLAGS: [&str; 5] = ["rw", "ro", "noexec", "nosuid", "nodev"];
+
 /// The stack that `project` declares, and remarks for people.
 ///
 /// # Errors
@@ -87,10 +90,10 @@ fn container(project: &compose::Project, service: &compose::Service) -> Converte
     for tmpfs in &service.tmpfs {
         if tmpfs.uid.is_some()
             || tmpfs.gid.is_some()
-            || tmpfs.flags.iter().any(|flag| flag != "rw" && flag != "ro")
+            || tmpfs.flags.iter().any(|flag| !TMPFS_FLAGS.contains(&flag.as_str()))
         {
             return Err(format!(
-                "tmpfs {}: only the options size, mode, rw and ro are supported yet",
+                "tmpfs {}: only the options size, mode, rw, ro, noexec, nosuid and nodev are supported yet",
                 tmpfs.target
             ));
         }

@@ -41,13 +41,21 @@ impl Failure {
         Failure { message: message.into(), code: NOT_FOUND }
     }
 
+    pub fn conflict(message: impl Into<String>) -> Self {
+        Failure { message: message.into(), code: CONFLICT }
+    }
+
     pub fn unreachable(message: impl Into<String>) -> Self {
         Failure { message: message.into(), code: UNREACHABLE }
     }
 
-    /// Ctrl-C: what was asked of the cluster goes on there.
-    pub fn interrupted() -> Self {
-        let message = "interrupted; what the cluster was asked for goes on (wharf get tasks shows it)";
+    /// Ctrl-C: what was asked of the cluster, if anything, goes on there.
+    pub fn interrupted(asked: bool) -> Self {
+        let message = if asked {
+            "interrupted; what the cluster was asked for goes on (wharf get tasks shows it)"
+        } else {
+            ""
+        };
         Failure { message: message.to_owned(), code: INTERRUPTED }
     }
 
@@ -63,7 +71,8 @@ impl From<Status> for Failure {
         let code = match status.code() {
             Code::NotFound => NOT_FOUND,
             Code::Aborted | Code::AlreadyExists => CONFLICT,
-            Code::Unavailable | Code::DeadlineExceeded => UNREACHABLE,
+            Code::Unavailable => UNREACHABLE,
+            Code::InvalidArgument => USAGE,
             _ => FAILED,
         };
         let text =
@@ -83,16 +92,6 @@ impl From<DialError> for Failure {
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
         if error.kind() == std::io::ErrorKind::BrokenPipe {
-            Failure::quiet()
-        } else {
-            Failure::failed(error.to_string())
-        }
-    }
-}
-
-impl From<serde_json::Error> for Failure {
-    fn from(error: serde_json::Error) -> Self {
-        if error.io_error_kind() == Some(std::io::ErrorKind::BrokenPipe) {
             Failure::quiet()
         } else {
             Failure::failed(error.to_string())

@@ -6,7 +6,9 @@ mod commands;
 mod contexts;
 mod convert;
 mod failure;
+mod names;
 mod output;
+mod watch;
 
 use clap::Parser;
 use std::process::ExitCode;
@@ -23,7 +25,7 @@ fn main() -> ExitCode {
     let result = runtime.block_on(async {
         tokio::select! {
             result = commands::run(cli) => result,
-            _ = tokio::signal::ctrl_c() => Err(failure::Failure::interrupted()),
+            _ = tokio::signal::ctrl_c() => Err(failure::Failure::interrupted(client::has_written())),
         }
     });
     // What still waits for a terminal or a file holds nobody up.

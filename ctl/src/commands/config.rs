@@ -13,6 +13,7 @@ use std::io::{Write, stdout};
 /// When the files can't be used.
 pub fn config(args: &Config) -> Result<()> {
     let project = project::read(&args.files)?.project;
+    // What can't be carried out is no good either.
     crate::convert::stack(&project)?;
     if args.quiet {
         return Ok(());

@@ -1,10 +1,11 @@
 //! `wharf controller`.
 
+use super::{confirm, get};
 use crate::{
-    cli::{Controller, Format},
+    cli::Controller,
     client::{Client, all, request_id},
     failure::Result,
-    output,
+    output::say,
 };
 use wharf_proto::v1::{Kind, RemoveControllerRequest, TransferLeadershipRequest};
 
@@ -14,26 +15,23 @@ use wharf_proto::v1::{Kind, RemoveControllerRequest, TransferLeadershipRequest};
 /// When the cluster refuses.
 pub async fn controller(client: &Client, what: Controller) -> Result<()> {
     match what {
-        Controller::Ls => output::print(&client.get(&all(Kind::Controller)).await?, Format::Table, true),
-        Controller::Rm { controller } => {
-            let request = RemoveControllerRequest { request_id: request_id(), controller };
+        Controller::Ls { output } => get::list(client, &all(Kind::Controller), output).await,
+        Controller::Rm { controller, yes } => {
+            confirm(&format!("Take controller {controller} out of the cluster?"), yes).await?;
+            let request =
+                RemoveControllerRequest { request_id: request_id(), controller: controller.clone() };
             client
-                .call(|mut api| {
-                    let request = request.clone();
-                    async move { api.remove_controller(request).await }
-                })
+                .write(request, |mut api, request| async move { api.remove_controller(request).await })
                 .await?;
-            Ok(())
+            say(&format!("controller {controller} is out; stop its program, and remove its data"))
         }
         Controller::Transfer { controller } => {
-            let request = TransferLeadershipRequest { request_id: request_id(), controller };
+            let request =
+                TransferLeadershipRequest { request_id: request_id(), controller: controller.clone() };
             client
-                .call(|mut api| {
-                    let request = request.clone();
-                    async move { api.transfer_leadership(request).await }
-                })
+                .write(request, |mut api, request| async move { api.transfer_leadership(request).await })
                 .await?;
-            Ok(())
+            say(&format!("controller {controller} leads"))
         }
     }
 }

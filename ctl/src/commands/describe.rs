@@ -2,17 +2,17 @@
 
 use super::get::wire;
 use crate::{
-    cli::{Kind, Named},
-    client::{Client, all, controllers, events, nodes, services, tasks},
+    cli::{Describe, Kind},
+    client::{Client, all, controllers, events, nodes, services, stacks, tasks},
     failure::{Failure, Result},
     output::{
-        Table,
+        Table, clean,
         rows::{self, cpus, memory},
-        time::{absolute, age},
+        time::absolute,
     },
 };
 use std::io::{Write, stdout};
-use wharf_proto::v1::{Controller, GetRequest, Kind as Wire, Node, Object, Service, Task, object};
+use wharf_proto::v1::{Controller, Event, GetRequest, Kind as Wire, Node, Object, Service, Stack, Task};
 
 /// Recent events that are shown.
 const EVENTS: usize = 10;
@@ -21,40 +21,40 @@ const EVENTS: usize = 10;
 ///
 /// # Errors
 /// When it isn't there.
-pub async fn describe(client: &Client, args: &Named) -> Result<()> {
+pub async fn describe(client: &Client, args: &Describe) -> Result<()> {
     let Some(kind) = wire(args.kind).filter(|kind| *kind != Wire::Event) else {
         return Err(Failure::usage("describe a stack, a service, a task, a node or a controller"));
     };
-    let request = GetRequest { names: vec![args.name.clone()], all: true, ..all(kind) };
+    let name = super::get::full_name(client, args.kind, &args.name).await?;
+    let request = GetRequest { names: vec![name.clone()], all: true, ..all(kind) };
     let found = client.get(&request).await?;
-    let none = || Failure::not_found(format!("there is no {} {}", kind_word(args.kind), args.name));
+    let none = || Failure::not_found(format!("there is no {} {name}", kind_word(args.kind)));
     let mut text = match args.kind {
         Kind::Services => service(client, services(found).first().ok_or_else(none)?).await?,
         Kind::Tasks => tasks(found).iter().rev().map(task).collect::<Vec<_>>().join("\n"),
         Kind::Nodes => node(client, nodes(found).first().ok_or_else(none)?).await?,
         Kind::Controllers => controller(controllers(found).first().ok_or_else(none)?),
-        _ => stack(client, &args.name).await?,
+        _ => stack(client, stacks(found).first().ok_or_else(none)?).await?,
     };
-    let mut recent = events(client.get(&all(Wire::Event)).await?);
-    recent.retain(|event| {
-        event.name == args.name
-            || event.name.starts_with(&format!("{}.", args.name))
-            || event.name.starts_with(&format!("{}/", args.name))
-    });
-    if !recent.is_empty() {
-        text.push_str("\nRecent events:\n");
-        for event in recent.iter().rev().take(EVENTS).rev() {
-            text.push_str(&format!(
-                "  {} {} {} {}\n",
-                absolute(event.at),
-                event.name,
-                event.action,
-                event.message
-            ));
-        }
-    }
+    text.push_str(&recent(&events(client.get(&all(Wire::Event)).await?), &name));
     write!(stdout().lock(), "{text}")?;
     Ok(())
+}
+
+/// The last events about a thing, or about what belongs to it.
+fn recent(events: &[Event], name: &str) -> String {
+    let about = |event: &&Event| {
+        event.name.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '/']))
+    };
+    let mut table = Table::new(&["TIME", "NAME", "ACTION", "MESSAGE"]);
+    let found: Vec<&Event> = events.iter().filter(about).collect();
+    if found.is_empty() {
+        return String::new();
+    }
+    for event in found.iter().skip(found.len().saturating_sub(EVENTS)) {
+        table.row(vec![absolute(event.at), event.name.clone(), event.action.clone(), event.message.clone()]);
+    }
+    format!("\nRecent events:\n{}", table.render())
 }
 
 fn kind_word(kind: Kind) -> &'static str {
@@ -68,15 +68,21 @@ fn kind_word(kind: Kind) -> &'static str {
 }
 
 fn line(text: &mut String, label: &str, value: &str) {
+    let value = clean(value);
     if !value.is_empty() {
         text.push_str(&format!("{:<16}{value}\n", format!("{label}:")));
     }
 }
 
-async fn stack(client: &Client, name: &str) -> Result<String> {
+async fn stack(client: &Client, stack: &Stack) -> Result<String> {
     let mut text = String::new();
-    line(&mut text, "Stack", name);
-    for found in super::follow::services_of(client, name).await? {
+    line(&mut text, "Stack", &stack.name);
+    line(&mut text, "Version", &stack.version.to_string());
+    line(&mut text, "Running", &format!("{} of {}", stack.running, stack.desired));
+    line(&mut text, "Created", &absolute(stack.created));
+    line(&mut text, "Updated", &absolute(stack.updated));
+    line(&mut text, "Volumes", &stack.volumes.keys().cloned().collect::<Vec<_>>().join(", "));
+    for found in super::follow::services_of(client, &stack.name).await? {
         text.push('\n');
         text.push_str(&service(client, &found).await?);
     }
@@ -118,15 +124,11 @@ async fn service(client: &Client, service: &Service) -> Result<String> {
     let objects = client.get(&request).await?;
     if !objects.is_empty() {
         text.push('\n');
-        text.push_str(&rows::table(&objects, false, true).render());
+        text.push_str(&rows::table(&objects, false).render());
     }
     if service.history.len() > 1 {
-        let mut table = Table::new(&["VERSION", "AGE", "RUNNING"], true);
-        for version in &service.history {
-            table.row(vec![version.version.to_string(), age(version.created), version.running.to_string()]);
-        }
         text.push('\n');
-        text.push_str(&table.render());
+        text.push_str(&super::rollout::versions(service).render());
     }
     Ok(text)
 }
@@ -186,9 +188,9 @@ async fn node(client: &Client, node: &Node) -> Result<String> {
         line(&mut text, "Label", &format!("{key}={value}"));
     }
     let objects: Vec<Object> = client.get(&GetRequest { node: node.name.clone(), ..all(Wire::Task) }).await?;
-    if objects.iter().any(|found| matches!(found.object, Some(object::Object::Task(_)))) {
+    if !objects.is_empty() {
         text.push('\n');
-        text.push_str(&rows::table(&objects, false, true).render());
+        text.push_str(&rows::table(&objects, false).render());
     }
     Ok(text)
 }

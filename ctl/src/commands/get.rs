@@ -3,10 +3,14 @@
 use crate::{
     cli::{Format, Get, Kind},
     client::Client,
-    failure::Result,
-    output,
+    failure::{Failure, Result},
+    names,
+    output::{self, Feed},
+    watch::{Update, Watch},
 };
-use wharf_proto::v1::{GetRequest, Kind as Wire, Object, WatchResponse, watch_response::Change};
+use futures::StreamExt;
+use std::pin::pin;
+use wharf_proto::v1::{GetRequest, Kind as Wire};
 
 /// The kind as it travels; `None` for what the cluster doesn't hold.
 pub fn wire(kind: Kind) -> Option<Wire> {
@@ -27,66 +31,75 @@ pub fn wire(kind: Kind) -> Option<Wire> {
 /// When the cluster can't be asked, or a name is unknown.
 pub async fn get(client: &Client, args: Get) -> Result<()> {
     let Some(kind) = wire(args.kind) else {
-        return super::image::list(Some(client), None, false, args.output).await;
+        if args.watch || !args.names.is_empty() {
+            return Err(Failure::usage("images are listed all at once: wharf image ls"));
+        }
+        return super::image::list_of_context(client, args.output).await;
     };
-    let request = GetRequest {
+    let mut request = GetRequest {
         kind: kind.into(),
-        names: args.names,
+        names: Vec::new(),
         stack: args.stack.unwrap_or_default(),
-        service: args.service.unwrap_or_default(),
+        service: String::new(),
         node: args.node.unwrap_or_default(),
         stale: args.stale,
         all: args.all,
         after: 0,
     };
+    for name in &args.names {
+        request.names.push(full_name(client, args.kind, name).await?);
+    }
+    if let Some(service) = &args.service {
+        request.service = names::service(client, service).await?;
+    }
     if args.watch {
         return watch(client, request, args.output).await;
     }
-    let objects = client.get(&request).await?;
-    if objects.is_empty() && matches!(args.output, Format::Table | Format::Wide) {
-        eprintln!("nothing there");
-        return Ok(());
-    }
-    output::print(&objects, args.output, true)
+    list(client, &request, args.output).await
 }
 
-/// Prints what there is, then every change as it comes; goes on at another controller when a watch breaks.
+/// The name of a thing, with its stack if that was left out. Ids stay as they are.
 ///
 /// # Errors
-/// When no controller can be reached.
-pub async fn watch(client: &Client, mut request: GetRequest, format: Format) -> Result<()> {
-    let mut first = true;
-    loop {
-        let call = |mut api: crate::client::Api| {
-            let request = request.clone();
-            async move { api.watch(request).await }
-        };
-        let mut stream: tonic::Streaming<WatchResponse> = client.call(call).await?;
-        let mut listed: Vec<Object> = Vec::new();
-        let mut complete = false;
-        while let Ok(Some(change)) = stream.message().await {
-            let kind = change.change();
-            if kind == Change::Bookmark {
-                complete = true;
-                if first {
-                    output::print(&listed, format, true)?;
-                }
-                first = false;
-                continue;
-            }
-            let Some(object) = change.object else { continue };
-            if let Some(wharf_proto::v1::object::Object::Event(event)) = &object.object {
-                request.after = event.sequence;
-            }
-            if !complete {
-                listed.push(object);
-            } else if kind == Change::Removed {
-                if matches!(format, Format::Table | Format::Wide) {
-                    println!("{} removed", output::name(&object));
-                }
-            } else {
-                output::print(&[object], format, false)?;
-            }
+/// When the name could be several things'.
+pub async fn full_name(client: &Client, kind: Kind, name: &str) -> Result<String> {
+    match kind {
+        Kind::Services => match names::service(client, name).await {
+            Err(failure) if failure.code == crate::failure::NOT_FOUND => Ok(name.to_owned()),
+            other => other,
+        },
+        Kind::Tasks => names::task(client, name).await,
+        _ => Ok(name.to_owned()),
+    }
+}
+
+/// Prints what there is.
+///
+/// # Errors
+/// When the cluster can't be asked.
+pub async fn list(client: &Client, request: &GetRequest, format: Format) -> Result<()> {
+    let objects = client.get(request).await?;
+    if objects.is_empty() && matches!(format, Format::Table | Format::Wide) {
+        eprintln!("nothing there");
+    }
+    output::print(&objects, format)
+}
+
+/// Prints what there is, then every change as it comes.
+///
+/// # Errors
+/// When no controller can be reached any more.
+pub async fn watch(client: &Client, request: GetRequest, format: Format) -> Result<()> {
+    let mut updates = pin!(Watch::new(client, request).updates());
+    let mut feed = Feed::new(format);
+    let mut first = Some(Vec::new());
+    while let Some(update) = updates.next().await {
+        match (update?, &mut first) {
+            (Update::Set(object), Some(objects)) => objects.push(object),
+            (Update::Set(object), None) => feed.go_on(&object)?,
+            (Update::Removed(object), _) => feed.gone(&object)?,
+            (Update::Listed, _) => feed.begin(&first.take().unwrap_or_default())?,
         }
     }
+    Ok(())
 }

@@ -2,6 +2,7 @@
 
 mod apply;
 mod config;
+mod confirm;
 mod context;
 mod controller;
 mod describe;
@@ -11,6 +12,7 @@ mod get;
 mod image;
 mod logs;
 mod node;
+mod plan;
 mod project;
 mod rm;
 mod rollout;
@@ -20,58 +22,41 @@ mod token;
 use crate::{
     cli::{Cli, Command},
     client::Client,
-    failure::{Failure, Result},
+    failure::Result,
+    output,
 };
 use clap::CommandFactory;
-use std::io::{IsTerminal, Write, stdin, stdout};
+use confirm::confirm;
+use std::io::{Write, stdout};
 
 /// Does what was said.
 ///
 /// # Errors
 /// When it can't be done.
 pub async fn run(cli: Cli) -> Result<()> {
-    let open = || Client::open(cli.context.as_deref(), &cli.controller, cli.timeout);
+    let (timeout, wait) = (cli.call_timeout(), cli.wait_timeout());
+    let open = || Client::open(cli.context.as_deref(), &cli.controller, timeout);
     match cli.command {
-        Command::Apply(args) => apply::apply(open, args).await,
-        Command::Plan(files) => apply::plan(open, &files).await,
+        Command::Apply(args) => apply::apply(open, args, wait).await,
+        Command::Plan(args) => plan::plan(open, &args).await,
         Command::Config(args) => config::config(&args),
         Command::Get(args) => get::get(&open()?, args).await,
         Command::Describe(args) => describe::describe(&open()?, &args).await,
-        Command::Scale(args) => scale::scale(&open()?, args).await,
-        Command::Rm(args) => rm::rm(&open()?, args).await,
-        Command::Rollout(what) => rollout::rollout(&open()?, what).await,
+        Command::Scale(args) => scale::scale(&open()?, args, wait).await,
+        Command::Rm(args) => rm::rm(&open()?, args, wait).await,
+        Command::Rollout(what) => rollout::rollout(&open()?, what, wait).await,
         Command::Logs(args) => logs::logs(&open()?, args).await,
-        Command::Node(what) => node::node(&open()?, what).await,
+        Command::Node(what) => node::node(&open()?, what, wait).await,
         Command::Controller(what) => controller::controller(&open()?, what).await,
         Command::Token(what) => token::token(&open()?, what).await,
         Command::Image(what) => image::image(open, what).await,
-        Command::Context(what) => context::context(what),
+        Command::Context(what) => context::context(what).await,
         Command::Events(args) => events::events(&open()?, args).await,
         Command::Completion { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "wharf", &mut stdout());
-            Ok(())
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "wharf", &mut script);
+            Ok(stdout().lock().write_all(&script)?)
         }
-    }
-}
-
-/// Asks before something is done, unless `yes`. Without a terminal nobody can answer.
-///
-/// # Errors
-/// When the answer is no, or nobody can answer.
-fn confirm(question: &str, yes: bool) -> Result<()> {
-    if yes {
-        return Ok(());
-    }
-    if !stdin().is_terminal() {
-        return Err(Failure::usage("nobody is there to confirm this: say --yes"));
-    }
-    print!("{question} [y/N] ");
-    stdout().flush()?;
-    let mut answer = String::new();
-    stdin().read_line(&mut answer)?;
-    if matches!(answer.trim().to_lowercase().as_str(), "y" | "yes") {
-        Ok(())
-    } else {
-        Err(Failure::failed("nothing was done"))
+        Command::Version => output::say(concat!("wharf ", env!("CARGO_PKG_VERSION"))),
     }
 }

@@ -1,61 +1,74 @@
 //! `wharf node`.
 
+use super::{confirm, get};
 use crate::{
-    cli::{Format, Node},
-    client::{Client, all, nodes, request_id},
+    cli::Node,
+    client::{Client, all, request_id},
     failure::{Failure, Result},
-    output,
+    output::say,
+    watch::{Update, Watch},
 };
-use std::{collections::BTreeMap, time::Duration};
-use tokio::time::{Instant, sleep};
-use wharf_proto::v1::{GetRequest, Kind, RemoveNodeRequest, SetAvailabilityRequest, SetNodeLabelsRequest};
-
-/// How long a drain is waited for.
-const WAIT: Duration = Duration::from_secs(600);
-const LOOK: Duration = Duration::from_millis(500);
+use futures::StreamExt;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    pin::pin,
+    time::Duration,
+};
+use tokio::time::timeout;
+use wharf_proto::v1::{
+    GetRequest, Kind, Object, RemoveNodeRequest, SetAvailabilityRequest, SetNodeLabelsRequest, object,
+};
 
 /// Does what is to be done with a node.
 ///
 /// # Errors
 /// When the cluster refuses.
-pub async fn node(client: &Client, what: Node) -> Result<()> {
+pub async fn node(client: &Client, what: Node, wait: Duration) -> Result<()> {
     match what {
-        Node::Ls => output::print(&client.get(&all(Kind::Node)).await?, Format::Table, true),
-        Node::Cordon { node } => set(client, node, "cordoned").await,
-        Node::Activate { node } => set(client, node, "active").await,
+        Node::Ls { output } => get::list(client, &all(Kind::Node), output).await,
+        Node::Cordon { node } => set(client, &node, "cordoned").await,
+        Node::Activate { node } => set(client, &node, "active").await,
         Node::Drain { node, detach } => {
-            set(client, node.clone(), "drained").await?;
-            if detach { Ok(()) } else { until_empty(client, node).await }
+            set(client, &node, "drained").await?;
+            if detach { Ok(()) } else { until_empty(client, &node, wait).await }
         }
-        Node::Label { node, labels } => label(client, node, &labels).await,
-        Node::Rm { node, force } => {
-            let request = RemoveNodeRequest { request_id: request_id(), node, force };
-            client
-                .call(|mut api| {
-                    let request = request.clone();
-                    async move { api.remove_node(request).await }
-                })
-                .await?;
-            Ok(())
+        Node::Label { node, labels } => label(client, &node, &labels).await,
+        Node::Rm { node, force, yes } => {
+            confirm(&format!("Remove node {node}?"), yes).await?;
+            remove(client, &node, force).await
         }
     }
 }
 
-async fn set(client: &Client, node: String, availability: &str) -> Result<()> {
-    let request =
-        SetAvailabilityRequest { request_id: request_id(), node, availability: availability.to_owned() };
-    client
-        .call(|mut api| {
-            let request = request.clone();
-            async move { api.set_availability(request).await }
-        })
-        .await?;
-    Ok(())
+/// Forgets a node.
+///
+/// # Errors
+/// When the cluster refuses.
+pub async fn remove(client: &Client, node: &str, force: bool) -> Result<()> {
+    let request = RemoveNodeRequest { request_id: request_id(), node: node.to_owned(), force };
+    client.write(request, |mut api, request| async move { api.remove_node(request).await }).await?;
+    say(&format!("node {node} removed"))
 }
 
-async fn label(client: &Client, node: String, labels: &[String]) -> Result<()> {
-    let mut set = BTreeMap::new();
-    let mut remove = Vec::new();
+async fn set(client: &Client, node: &str, availability: &str) -> Result<()> {
+    let request = SetAvailabilityRequest {
+        request_id: request_id(),
+        node: node.to_owned(),
+        availability: availability.to_owned(),
+    };
+    client.write(request, |mut api, request| async move { api.set_availability(request).await }).await?;
+    say(&format!("node {node} is {availability}"))
+}
+
+async fn label(client: &Client, node: &str, labels: &[String]) -> Result<()> {
+    let (set, remove) = parse_labels(labels)?;
+    let request = SetNodeLabelsRequest { request_id: request_id(), node: node.to_owned(), set, remove };
+    client.write(request, |mut api, request| async move { api.set_node_labels(request).await }).await?;
+    say(&format!("node {node} labelled"))
+}
+
+fn parse_labels(labels: &[String]) -> Result<(BTreeMap<String, String>, Vec<String>)> {
+    let (mut set, mut remove) = (BTreeMap::new(), Vec::new());
     for label in labels {
         match (label.split_once('='), label.strip_suffix('-')) {
             (Some((key, value)), _) if !key.is_empty() => {
@@ -65,35 +78,60 @@ async fn label(client: &Client, node: String, labels: &[String]) -> Result<()> {
             _ => return Err(Failure::usage(format!("\"{label}\" is neither KEY=VALUE nor KEY-"))),
         }
     }
-    let request = SetNodeLabelsRequest { request_id: request_id(), node, set, remove };
-    client
-        .call(|mut api| {
-            let request = request.clone();
-            async move { api.set_node_labels(request).await }
-        })
-        .await?;
-    Ok(())
+    Ok((set, remove))
 }
 
 /// Waits until a node carries no task.
-async fn until_empty(client: &Client, node: String) -> Result<()> {
-    let request = GetRequest { names: vec![node.clone()], ..all(Kind::Node) };
-    let deadline = Instant::now() + WAIT;
-    let mut last = None;
-    loop {
-        let left = nodes(client.get(&request).await?).first().map_or(0, |found| found.tasks);
-        if left == 0 {
-            return Ok(());
+async fn until_empty(client: &Client, node: &str, wait: Duration) -> Result<()> {
+    let request = GetRequest { node: node.to_owned(), ..all(Kind::Task) };
+    let mut updates = pin!(Watch::new(client, request).updates());
+    let mut left: BTreeSet<String> = BTreeSet::new();
+    let (mut listed, mut told) = (false, usize::MAX);
+    let emptied = timeout(wait, async {
+        while let Some(update) = updates.next().await {
+            match update? {
+                Update::Listed => listed = true,
+                Update::Set(Object { object: Some(object::Object::Task(task)) })
+                    if !super::follow::is_final(&task) =>
+                {
+                    left.insert(task.id);
+                }
+                Update::Set(Object { object: Some(object::Object::Task(task)) })
+                | Update::Removed(Object { object: Some(object::Object::Task(task)) }) => {
+                    left.remove(&task.id);
+                }
+                Update::Set(_) | Update::Removed(_) => {}
+            }
+            if listed && left.is_empty() {
+                return Ok(());
+            }
+            if listed && left.len() != told {
+                told = left.len();
+                eprintln!("node {node}: {told} tasks left");
+            }
         }
-        if last != Some(left) {
-            eprintln!("{node}: {left} task(s) left");
-            last = Some(left);
+        Ok(())
+    });
+    emptied.await.unwrap_or_else(|_| {
+        Err(Failure::failed(format!(
+            "{} tasks are still on {node}; wharf get tasks --node {node} shows them",
+            left.len()
+        )))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_set_and_removed() {
+        let words = |words: &[&str]| parse_labels(&words.iter().map(ToString::to_string).collect::<Vec<_>>());
+        let (set, remove) = words(&["disk=ssd", "zone-", "url=a=b-"]).unwrap();
+        assert_eq!(set, [("disk", "ssd"), ("url", "a=b-")].map(|(k, v)| (k.to_owned(), v.to_owned())).into());
+        assert_eq!(remove, ["zone"]);
+        for bad in ["=x", "-", "plain"] {
+            assert_eq!(words(&[bad]).unwrap_err().code, crate::failure::USAGE);
         }
-        if Instant::now() > deadline {
-            return Err(Failure::failed(format!(
-                "{left} task(s) are still on {node}; wharf get tasks --node {node} shows them"
-            )));
-        }
-        sleep(LOOK).await;
     }
 }

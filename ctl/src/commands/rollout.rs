@@ -1,54 +1,58 @@
 //! `wharf rollout`.
 
-use super::follow;
+use super::follow::{self, Scope};
 use crate::{
-    cli::Rollout,
+    cli::{Format, Rollout},
     client::{Client, all, request_id, services},
     failure::{Failure, Result},
-    output::{Table, time::age},
+    names,
+    output::{self, Table, clean, say, time::age},
 };
-use std::time::Duration;
+use std::{
+    io::{Write, stdout},
+    time::Duration,
+};
 use wharf_proto::v1::{GetRequest, Kind, RestartServiceRequest, Service, UndoRolloutRequest};
-
-/// How long an update is followed.
-const WAIT: Duration = Duration::from_secs(3600);
 
 /// Follows, lists, undoes or repeats updates.
 ///
 /// # Errors
 /// When the cluster refuses, or the update fails.
-pub async fn rollout(client: &Client, what: Rollout) -> Result<()> {
+pub async fn rollout(client: &Client, what: Rollout, wait: Duration) -> Result<()> {
     match what {
-        Rollout::Status { service, now } => status(client, &service, now).await,
-        Rollout::History { service } => history(&one(client, &service).await?),
+        Rollout::Status { service, now } => {
+            status(client, names::service(client, &service).await?, now, wait).await
+        }
+        Rollout::History { service, output } => {
+            history(&one(client, &names::service(client, &service).await?).await?, output)
+        }
         Rollout::Undo { service, to, detach } => {
+            let service = names::service(client, &service).await?;
             let before = before(client, &service).await?;
             let request = UndoRolloutRequest { request_id: request_id(), service: service.clone(), to };
+            client.write(request, |mut api, request| async move { api.undo_rollout(request).await }).await?;
+            if detach {
+                return Ok(());
+            }
+            let followed =
+                follow::until_running(client, &Scope::Services(vec![service.clone()]), &before, wait).await;
+            match (followed, one(client, &service).await?.rollout) {
+                // Rolled back is what was asked for.
+                (Err(_), Some(rollout)) if rollout.state == "rolled back" => Ok(()),
+                (followed, _) => followed,
+            }
+        }
+        Rollout::Restart { service, detach } => {
+            let service = names::service(client, &service).await?;
+            let before = before(client, &service).await?;
+            let request = RestartServiceRequest { request_id: request_id(), service: service.clone() };
             client
-                .call(|mut api| {
-                    let request = request.clone();
-                    async move { api.undo_rollout(request).await }
-                })
+                .write(request, |mut api, request| async move { api.restart_service(request).await })
                 .await?;
             if detach {
                 return Ok(());
             }
-            match follow::until_running(client, &[service], &before, WAIT).await {
-                // What was asked for.
-                Err(failure) if failure.message.contains("the update is rolled back") => Ok(()),
-                other => other,
-            }
-        }
-        Rollout::Restart { service, detach } => {
-            let before = before(client, &service).await?;
-            let request = RestartServiceRequest { request_id: request_id(), service: service.clone() };
-            client
-                .call(|mut api| {
-                    let request = request.clone();
-                    async move { api.restart_service(request).await }
-                })
-                .await?;
-            if detach { Ok(()) } else { follow::until_running(client, &[service], &before, WAIT).await }
+            follow::until_running(client, &Scope::Services(vec![service]), &before, wait).await
         }
     }
 }
@@ -58,30 +62,34 @@ async fn before(client: &Client, service: &str) -> Result<follow::Before> {
     follow::before(client, [stack]).await
 }
 
-async fn status(client: &Client, name: &str, now: bool) -> Result<()> {
-    let service = one(client, name).await?;
+async fn status(client: &Client, name: String, now: bool, wait: Duration) -> Result<()> {
+    let service = one(client, &name).await?;
     let Some(rollout) = &service.rollout else {
-        println!("{name}: no update yet; {} of {} tasks run", service.running, service.desired);
-        return Ok(());
+        return say(&format!("{name}: no update yet; {} of {} tasks run", service.running, service.desired));
     };
-    println!(
-        "{name}: {} (version {} to {}), {} of {} tasks updated{}{}",
-        rollout.state,
-        rollout.from,
-        rollout.to,
-        service.up_to_date,
-        service.desired,
-        if rollout.message.is_empty() { "" } else { ": " },
-        rollout.message
-    );
+    let message =
+        if rollout.message.is_empty() { String::new() } else { format!(": {}", clean(&rollout.message)) };
+    say(&format!(
+        "{name}: {} (version {} to {}), {} of {} tasks updated{message}",
+        rollout.state, rollout.from, rollout.to, service.up_to_date, service.desired
+    ))?;
     if now || !matches!(rollout.state.as_str(), "updating" | "rolling back") {
         return Ok(());
     }
-    follow::until_running(client, &[name.to_owned()], &follow::Before::new(), WAIT).await
+    follow::until_running(client, &Scope::Services(vec![name]), &follow::Before::new(), wait).await
 }
 
-fn history(service: &Service) -> Result<()> {
-    let mut table = Table::new(&["VERSION", "IMAGE", "RUNNING", "AGE", ""], true);
+fn history(service: &Service, format: Format) -> Result<()> {
+    match format {
+        Format::Table | Format::Wide => Ok(write!(stdout().lock(), "{}", versions(service).render())?),
+        Format::Json | Format::Yaml => output::serialise(&service.history, format),
+        Format::Name => service.history.iter().try_for_each(|version| say(&version.version.to_string())),
+    }
+}
+
+/// The versions of a service's template.
+pub fn versions(service: &Service) -> Table {
+    let mut table = Table::new(&["VERSION", "IMAGE", "RUNNING", "AGE", "CURRENT"]);
     for version in &service.history {
         let container = version.template.as_ref().and_then(|template| template.container.as_ref());
         table.row(vec![
@@ -89,12 +97,10 @@ fn history(service: &Service) -> Result<()> {
             container.map_or_else(String::new, |container| container.image.clone()),
             version.running.to_string(),
             age(version.created),
-            if version.version == service.template { "current".to_owned() } else { String::new() },
+            if version.version == service.template { "*".to_owned() } else { String::new() },
         ]);
     }
-    use std::io::Write;
-    write!(std::io::stdout().lock(), "{}", table.render())?;
-    Ok(())
+    table
 }
 
 async fn one(client: &Client, name: &str) -> Result<Service> {

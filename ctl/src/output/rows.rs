@@ -7,22 +7,35 @@ use super::{
 use wharf_proto::v1::{Controller, Event, Node, Object, Service, Stack, Task, object};
 
 /// The table of a list; all objects are of the first one's kind.
-pub fn table(objects: &[Object], wide: bool, headers: bool) -> Table {
+pub fn table(objects: &[Object], wide: bool) -> Table {
     let Some(first) = objects.first().and_then(|object| object.object.as_ref()) else {
-        return Table::new(&["nothing there"], headers);
+        return Table::without_headers();
     };
-    let mut table = Table::new(columns(first, wide), headers);
+    let mut table = Table::new(columns(first, wide));
     for object in objects.iter().filter_map(|object| object.object.as_ref()) {
-        table.row(match object {
-            object::Object::Stack(stack) => stack_row(stack),
-            object::Object::Service(service) => service_row(service, wide),
-            object::Object::Task(task) => task_row(task, wide),
-            object::Object::Node(node) => node_row(node, wide),
-            object::Object::Controller(controller) => controller_row(controller, wide),
-            object::Object::Event(event) => event_row(event),
-        });
+        table.row(row(object, wide));
     }
     table
+}
+
+/// One object's row alone.
+pub fn table_without_headers(object: &Object, wide: bool) -> Table {
+    let mut table = Table::without_headers();
+    if let Some(object) = &object.object {
+        table.row(row(object, wide));
+    }
+    table
+}
+
+fn row(object: &object::Object, wide: bool) -> Vec<String> {
+    match object {
+        object::Object::Stack(stack) => stack_row(stack),
+        object::Object::Service(service) => service_row(service, wide),
+        object::Object::Task(task) => task_row(task, wide),
+        object::Object::Node(node) => node_row(node, wide),
+        object::Object::Controller(controller) => controller_row(controller, wide),
+        object::Object::Event(event) => event_row(event),
+    }
 }
 
 fn columns(object: &object::Object, wide: bool) -> &'static [&'static str] {
@@ -122,7 +135,7 @@ fn task_row(task: &Task, wide: bool) -> Vec<String> {
             task.id.clone(),
         ]);
     }
-    row.push(one_line(&task.message));
+    row.push(task.message.clone());
     row
 }
 
@@ -180,7 +193,7 @@ fn event_row(event: &Event) -> Vec<String> {
         event.kind.clone(),
         event.name.clone(),
         event.action.clone(),
-        one_line(&event.message),
+        event.message.clone(),
     ]
 }
 
@@ -197,32 +210,145 @@ pub fn memory(bytes: u64) -> String {
     if mib >= 1024.0 { format!("{:.1}GiB", mib / 1024.0) } else { format!("{mib:.0}MiB") }
 }
 
-fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wharf_proto::v1::PublishedPort;
+    use wharf_proto::v1::{
+        ContainerSpec, NodeDescription, Platform, PublishedPort, Rollout, ServiceSpec, TaskTemplate,
+    };
 
-    #[test]
-    fn tasks_are_shown_in_a_table() {
-        let task = Task {
+    fn shown(object: object::Object, wide: bool) -> String {
+        table(&[Object { object: Some(object) }], wide).render()
+    }
+
+    fn a_task() -> Task {
+        Task {
+            id: "k3".to_owned(),
             name: "shop/web.1".to_owned(),
             node: "a1".to_owned(),
+            node_state: "ready".to_owned(),
             state: "failed".to_owned(),
             desired: "running".to_owned(),
-            message: "image x:1\nnot found".to_owned(),
+            image: "web:1".to_owned(),
+            template: 2,
+            pid: Some(17),
+            message: "image web:1\nnot found".to_owned(),
             ports: vec![PublishedPort { published: 32768, target: 80 }],
             ..Task::default()
+        }
+    }
+
+    #[test]
+    fn tasks() {
+        let task = || object::Object::Task(a_task());
+        let expected = "\
+NAME        NODE  STATE   DESIRED  AGE  MESSAGE
+shop/web.1  a1    failed  running       image web:1 not found
+";
+        assert_eq!(shown(task(), false), expected);
+        let expected = "\
+NAME        NODE  STATE   DESIRED  AGE  PORTS      IMAGE  VERSION  PID  ID  MESSAGE
+shop/web.1  a1    failed  running       32768->80  web:1  2        17   k3  image web:1 not found
+";
+        assert_eq!(shown(task(), true), expected);
+    }
+
+    #[test]
+    fn a_running_task_of_a_node_that_is_down_is_not_known_to_run() {
+        let task = Task { state: "running".to_owned(), node_state: "down".to_owned(), ..a_task() };
+        assert!(shown(object::Object::Task(task), false).contains("unknown"));
+    }
+
+    #[test]
+    fn services() {
+        let container = ContainerSpec { image: "web:1".to_owned(), ..ContainerSpec::default() };
+        let template = TaskTemplate { container: Some(container), ..TaskTemplate::default() };
+        let service = Service {
+            id: "a".to_owned(),
+            name: "shop/web".to_owned(),
+            mode: "replicated".to_owned(),
+            running: 5,
+            desired: 6,
+            up_to_date: 4,
+            template: 2,
+            spec: Some(ServiceSpec { template: Some(template), ..ServiceSpec::default() }),
+            rollout: Some(Rollout { state: "updating".to_owned(), ..Rollout::default() }),
+            unplaced: [(2, "1 of 1 nodes: not enough memory".to_owned())].into(),
+            ..Service::default()
         };
-        let objects = [Object { object: Some(object::Object::Task(task)) }];
-        let text = table(&objects, false, true).render();
-        let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
-        assert_eq!(lines[0], ["NAME", "NODE", "STATE", "DESIRED", "AGE", "MESSAGE"]);
-        assert_eq!(lines[1], ["shop/web.1", "a1", "failed", "running", "image", "x:1", "not", "found"]);
-        assert!(table(&objects, true, false).render().contains("32768->80"));
+        let expected = "\
+NAME      MODE        RUNNING  IMAGE  ROLLOUT   AGE
+shop/web  replicated  5/6      web:1  updating
+";
+        assert_eq!(shown(object::Object::Service(service.clone()), false), expected);
+        let expected = "\
+NAME      MODE        RUNNING  UPDATED  IMAGE  ROLLOUT   VERSION  ID  AGE  MESSAGE
+shop/web  replicated  5/6      4        web:1  updating  2        a        1 of 1 nodes: not enough memory
+";
+        assert_eq!(shown(object::Object::Service(service), true), expected);
+    }
+
+    #[test]
+    fn nodes_controllers_stacks_and_events() {
+        let description = NodeDescription {
+            address: "10.0.0.1".to_owned(),
+            platform: Some(Platform { os: "linux".to_owned(), architecture: "amd64".to_owned() }),
+            nano_cpus: 2_000_000_000,
+            memory: 4 << 30,
+            ..NodeDescription::default()
+        };
+        let node = Node {
+            id: "1".to_owned(),
+            name: "a1".to_owned(),
+            state: "ready".to_owned(),
+            availability: "active".to_owned(),
+            tasks: 3,
+            labels: [("disk".to_owned(), "ssd".to_owned())].into(),
+            description: Some(description),
+            ..Node::default()
+        };
+        let expected = "\
+NAME  STATE  AVAILABILITY  TASKS  ADDRESS   AGE  MESSAGE
+a1    ready  active        3      10.0.0.1
+";
+        assert_eq!(shown(object::Object::Node(node.clone()), false), expected);
+        let wide = shown(object::Object::Node(node), true);
+        assert!(wide.contains("  2     4.0GiB  linux/amd64  "), "{wide}");
+        assert!(wide.contains("disk=ssd"), "{wide}");
+
+        let controller = Controller {
+            name: "c1".to_owned(),
+            address: "10.0.0.1:7400".to_owned(),
+            role: "leader".to_owned(),
+            reachable: true,
+            ..Controller::default()
+        };
+        let expected = "\
+NAME  ROLE    REACHABLE  ADDRESS        AGE
+c1    leader  yes        10.0.0.1:7400
+";
+        assert_eq!(shown(object::Object::Controller(controller), false), expected);
+
+        let stack = Stack { name: "shop".to_owned(), version: 3, running: 6, desired: 6, ..Stack::default() };
+        let expected = "\
+NAME  SERVICES  RUNNING  VERSION  AGE
+shop  0         6/6      3
+";
+        assert_eq!(shown(object::Object::Stack(stack), false), expected);
+
+        let event = Event {
+            at: 1000,
+            kind: "node".to_owned(),
+            name: "a1".to_owned(),
+            action: "down".to_owned(),
+            message: "no heartbeat".to_owned(),
+            ..Event::default()
+        };
+        let expected = "\
+TIME                  KIND  NAME  ACTION  MESSAGE
+1970-01-01T00:00:01Z  node  a1    down    no heartbeat
+";
+        assert_eq!(shown(object::Object::Event(event), false), expected);
     }
 
     #[test]

@@ -1,0 +1,130 @@
+//! Arguments of the verbs about nodes, controllers, tokens and contexts.
+
+use super::Format;
+use clap::{Subcommand, ValueEnum};
+use std::{path::PathBuf, time::Duration};
+
+#[derive(Debug, Subcommand)]
+pub enum Node {
+    /// List nodes
+    Ls {
+        /// Form of the list
+        #[arg(short, long, default_value = "table", value_name = "FORMAT")]
+        output: Format,
+    },
+    /// Give a node no new tasks
+    Cordon { node: String },
+    /// Move a node's tasks away, and wait until it is empty
+    Drain {
+        node: String,
+        /// Don't wait
+        #[arg(short, long)]
+        detach: bool,
+    },
+    /// Give a node tasks again
+    Activate { node: String },
+    /// Set labels (KEY=VALUE) or remove them (KEY-)
+    Label {
+        node: String,
+        #[arg(required = true, value_name = "KEY=VALUE|KEY-")]
+        labels: Vec<String>,
+    },
+    /// Forget a node
+    Rm {
+        node: String,
+        /// Also if it is ready
+        #[arg(long)]
+        force: bool,
+        /// Don't ask
+        #[arg(short, long)]
+        yes: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Controller {
+    /// List controllers
+    Ls {
+        /// Form of the list
+        #[arg(short, long, default_value = "table", value_name = "FORMAT")]
+        output: Format,
+    },
+    /// Take a controller out of the cluster
+    Rm {
+        controller: String,
+        /// Don't ask
+        #[arg(short, long)]
+        yes: bool,
+    },
+    /// Make a controller the leader
+    Transfer { controller: String },
+}
+
+/// What a token lets a machine join as.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum TokenRole {
+    Agent,
+    Controller,
+    Registry,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Token {
+    /// Print the token
+    Show {
+        /// What it lets a machine join as
+        #[arg(long)]
+        role: TokenRole,
+    },
+    /// Replace the token, and print the new one; who has joined stays
+    Rotate {
+        /// What it lets a machine join as
+        #[arg(long)]
+        role: TokenRole,
+        /// How long the new one is taken; until the next rotation if not given
+        #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME")]
+        ttl: Option<Duration>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ContextCommand {
+    /// List contexts
+    Ls {
+        /// Form of the list
+        #[arg(short, long, default_value = "table", value_name = "FORMAT")]
+        output: Format,
+    },
+    /// Make a context the current one
+    Use { name: String },
+    /// Show a context, without its key
+    Show { name: Option<String> },
+    /// Add the file that wharf-controller --bootstrap wrote
+    Add {
+        file: PathBuf,
+        /// Name to keep it under, instead of the file's
+        #[arg(long)]
+        name: Option<String>,
+        /// Make it the current one
+        #[arg(long = "use")]
+        make_current: bool,
+        /// Replace a context of this name that is of another cluster
+        #[arg(long)]
+        force: bool,
+    },
+    /// Change a context's registry or controllers
+    Set {
+        name: String,
+        #[arg(long, value_name = "HOST:PORT")]
+        registry: Option<String>,
+        #[arg(long, value_delimiter = ',', value_name = "HOST:PORT")]
+        addresses: Vec<String>,
+    },
+    /// Forget a context
+    Rm {
+        name: String,
+        /// Don't ask
+        #[arg(short, long)]
+        yes: bool,
+    },
+}
