@@ -15,6 +15,7 @@ use crate::worker::Change;
 
 /// How long containers may take to stop: their own grace periods, within reason.
 const WAIT: Duration = Duration::from_secs(120);
+const CGROUP_WAIT: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(20);
 
 /// Stops and removes all that agents left in the data and run directories, and the directories.
@@ -41,7 +42,7 @@ pub async fn reset(cli: &Cli) -> Result<()> {
             sleep(LOOK).await;
         }
         bridge.remove().await?;
-        remove_cgroups(&foundation.host, &parent);
+        remove_cgroups(&foundation.host, &parent).await;
     }
     let (data_dir, run_dir) = (foundation.data_dir.clone(), foundation.run_dir.clone());
     drop(foundation);
@@ -71,15 +72,22 @@ fn remove_dir(path: &Path) -> Result<()> {
     }
 }
 
-/// The groups that this node's containers were in, in every hierarchy; empty by now.
-fn remove_cgroups(host: &HostFacts, parent: &str) {
+/// The groups that this node's containers were in, in every hierarchy; empty by now, or as soon as the kernel has done
+/// with the processes that were in them.
+async fn remove_cgroups(host: &HostFacts, parent: &str) {
+    let deadline = Instant::now() + CGROUP_WAIT;
     for mount in &host.cgroup_mounts {
         let group = mount.path.join(parent.trim_start_matches('/'));
-        for folder in [Some(group.as_path()), group.parent()].into_iter().flatten() {
-            // Not there, or used by another agent.
-            if std::fs::remove_dir(folder).is_err() {
+        while group.exists() && std::fs::remove_dir(&group).is_err() {
+            if Instant::now() > deadline {
+                tracing::warn!(group = %group.display(), "a cgroup is left: something is in it");
                 break;
             }
+            sleep(LOOK).await;
+        }
+        if let Some(common) = group.parent() {
+            // Not there, or used by another agent.
+            let _ = std::fs::remove_dir(common);
         }
     }
 }

@@ -97,7 +97,11 @@ impl Runner {
         if let Err(error) = self.worker.parts.store.set_status(self.id, &status) {
             tracing::error!(task = %self.id, %error, "can't keep a task's status");
         }
-        tracing::info!(task = %self.id, state = %status.state, reason = status.message, "task");
+        if status.state >= TaskState::Running {
+            tracing::info!(task = %self.id, state = %status.state, reason = status.message, "task");
+        } else {
+            tracing::debug!(task = %self.id, state = %status.state, reason = status.message, "task");
+        }
         self.worker.parts.reports.set(self.id, status);
     }
 

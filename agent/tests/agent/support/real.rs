@@ -129,7 +129,9 @@ impl Node {
 impl Drop for Node {
     fn drop(&mut self) {
         for mount in HostFacts::detect().into_iter().flat_map(|facts| facts.cgroup_mounts) {
-            let _ = std::fs::remove_dir(mount.path.join(&self.cgroup_parent[1..]));
+            let parent = mount.path.join(&self.cgroup_parent[1..]);
+            let _ = std::fs::remove_dir(&parent);
+            let _ = std::fs::remove_dir(parent.parent().unwrap());
         }
     }
 }
