@@ -3,6 +3,7 @@
 use crate::{
     contexts::{Contexts, describe},
     failure::{Failure, Result, UNREACHABLE},
+    home::Home,
 };
 use std::{
     error::Error as _,
@@ -12,7 +13,8 @@ use std::{
 };
 use tokio::{
     sync::Mutex,
-    time::{Instant, sleep, timeout_at},
+    task::JoinHandle,
+    time::{Instant, sleep, timeout, timeout_at},
 };
 use tonic::{Code, Response, Status, transport::Channel};
 use wharf_identity::{Connected, Credentials, CredentialsCell, DialError, Dialer};
@@ -23,6 +25,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// A person who waits longer is told why.
 const SILENCE: Duration = Duration::from_secs(1);
+/// How long the end of a command waits for the list of controllers that its beginning asked for.
+const LEARNING: Duration = Duration::from_secs(1);
 /// Largest message taken: lists of many tasks are long.
 const MESSAGE: usize = 256 << 20;
 
@@ -37,13 +41,21 @@ pub fn has_written() -> bool {
 /// A client of one cluster.
 pub struct Client {
     dialer: Dialer,
-    /// The connection in use, if it is not known to be broken.
-    connected: Mutex<Option<Connected>>,
+    link: Mutex<Link>,
     timeout: Duration,
     /// The context's credentials.
     pub credentials: Credentials,
     /// The context's registry.
     pub registry: Option<String>,
+}
+
+/// What there is of a connection.
+struct Link {
+    /// The connection in use, if it is not known to be broken.
+    connected: Option<Connected>,
+    /// The context, until it has been asked whether it is complete; none if its addresses aren't used.
+    home: Option<Home>,
+    learning: Option<JoinHandle<()>>,
 }
 
 /// The generated client.
@@ -66,10 +78,16 @@ impl Client {
         let name = contexts.choose(context)?;
         let found = contexts.load(&name)?;
         let credentials = found.credentials().map_err(|error| Failure::failed(describe(&error)))?;
-        let addresses = if controllers.is_empty() { found.addresses } else { controllers.to_vec() };
-        let dialer = Dialer::new(addresses, CredentialsCell::new(credentials.clone()));
         let registry = contexts.settings()?.registries.remove(&name);
-        Ok(Client { dialer, connected: Mutex::default(), timeout, credentials, registry })
+        let (addresses, home) = if controllers.is_empty() {
+            let addresses = found.addresses;
+            (addresses.clone(), Some(Home { contexts, name, addresses }))
+        } else {
+            (controllers.to_vec(), None)
+        };
+        let dialer = Dialer::new(addresses, CredentialsCell::new(credentials.clone()));
+        let link = Mutex::new(Link { connected: None, home, learning: None });
+        Ok(Client { dialer, link, timeout, credentials, registry })
     }
 
     /// Sends a write, which carries a request id so that a retry happens once.
@@ -140,24 +158,35 @@ impl Client {
     }
 
     async fn connect(&self) -> std::result::Result<Connected, DialError> {
-        let mut held = self.connected.lock().await;
-        if let Some(connected) = &*held {
+        let mut link = self.link.lock().await;
+        if let Some(connected) = &link.connected {
             return Ok(connected.clone());
         }
         let connected = self.dialer.connect().await?;
-        *held = Some(connected.clone());
+        link.connected = Some(connected.clone());
+        if let Some(home) = link.home.take() {
+            link.learning = Some(tokio::spawn(home.learn(connected.clone(), self.dialer.clone())));
+        }
         Ok(connected)
+    }
+
+    /// Waits a little until the context is up to date.
+    pub async fn learned(&self) {
+        if let Some(learning) = self.link.lock().await.learning.take() {
+            // What takes longer is left to the next command.
+            let _ = timeout(LEARNING, learning).await;
+        }
     }
 
     /// Begins with another controller next time.
     async fn give_up(&self, address: &str) {
-        self.connected.lock().await.take_if(|held| held.address == address);
+        self.link.lock().await.connected.take_if(|held| held.address == address);
         self.dialer.demote(address);
     }
 
     /// The stream of a call that broke off is of a controller that is better not asked again just now.
     pub async fn give_up_current(&self) {
-        let held = self.connected.lock().await.as_ref().map(|held| held.address.clone());
+        let held = self.link.lock().await.connected.as_ref().map(|held| held.address.clone());
         if let Some(address) = held {
             self.give_up(&address).await;
         }

@@ -94,7 +94,10 @@ impl Contexts {
                 "there is no context \"{name}\" (wharf context ls shows what there is)"
             )));
         }
-        ClientContext::load(&path).map_err(|error| Failure::failed(describe(&error)))
+        let mut found = ClientContext::load(&path).map_err(|error| Failure::failed(describe(&error)))?;
+        // A file that was copied here still says its old name.
+        name.clone_into(&mut found.name);
+        Ok(found)
     }
 
     /// Keeps a context under its name.

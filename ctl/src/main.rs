@@ -6,6 +6,7 @@ mod commands;
 mod contexts;
 mod convert;
 mod failure;
+mod home;
 mod names;
 mod output;
 mod watch;

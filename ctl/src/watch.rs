@@ -13,8 +13,9 @@ use tokio::time::sleep;
 use tonic::Streaming;
 use wharf_proto::v1::{GetRequest, Object, WatchResponse, object, watch_response::Change};
 
-/// Pause before a watch that broke off is begun again.
+/// Pause before a watch that broke off is begun again; it doubles up to [`LONGEST_PAUSE`] while none gets to tell all.
 const PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// What a watch tells.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,12 +34,13 @@ pub struct Watch<'a> {
     request: GetRequest,
     stream: Option<Streaming<WatchResponse>>,
     picture: Picture,
+    pause: Duration,
 }
 
 impl<'a> Watch<'a> {
     /// A watch of what `request` names.
     pub fn new(client: &'a Client, request: GetRequest) -> Self {
-        Watch { client, request, stream: None, picture: Picture::default() }
+        Watch { client, request, stream: None, picture: Picture::default(), pause: PAUSE }
     }
 
     /// Everything that happens, until no controller can be reached any more, or one refuses.
@@ -67,7 +69,11 @@ impl<'a> Watch<'a> {
                 Ok(None) | Err(_) => {
                     self.stream = None;
                     self.client.give_up_current().await;
-                    sleep(PAUSE).await;
+                    if self.picture.complete() {
+                        self.pause = PAUSE;
+                    }
+                    sleep(self.pause).await;
+                    self.pause = (self.pause * 2).min(LONGEST_PAUSE);
                 }
             }
         }
@@ -89,10 +95,15 @@ impl Picture {
         self.sent = Some(BTreeSet::new());
     }
 
+    /// Whether the stream has sent everything that there was.
+    fn complete(&self) -> bool {
+        self.sent.is_none()
+    }
+
     fn take(&mut self, response: WatchResponse) {
         let change = response.change();
         if change == Change::Bookmark {
-            self.complete();
+            self.end_list();
             return;
         }
         let Some(object) = response.object else { return };
@@ -112,7 +123,7 @@ impl Picture {
     }
 
     /// A stream has sent everything: what it didn't has gone meanwhile. Events don't go, they are forgotten.
-    fn complete(&mut self) {
+    fn end_list(&mut self) {
         let sent = self.sent.take().unwrap_or_default();
         let gone: Vec<String> = self.known.keys().filter(|key| !sent.contains(*key)).cloned().collect();
         for object in gone.iter().filter_map(|key| self.known.remove(key)) {

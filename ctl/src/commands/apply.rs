@@ -18,10 +18,10 @@ use wharf_proto::v1::ApplyStackRequest;
 ///
 /// # Errors
 /// When the files can't be used, the cluster refuses, or tasks fail.
-pub async fn apply(open: impl Fn() -> Result<Client>, args: Apply, wait: Duration) -> Result<()> {
+pub async fn apply<'a>(open: impl Fn() -> Result<&'a Client>, args: Apply, wait: Duration) -> Result<()> {
     let spec = plan::stack(&args.files)?;
     let client = open()?;
-    let planned = plan::ask(&client, &spec).await?;
+    let planned = plan::ask(client, &spec).await?;
     plan::show(&spec.name, &planned)?;
     if args.plan {
         return Ok(());
@@ -31,7 +31,7 @@ pub async fn apply(open: impl Fn() -> Result<Client>, args: Apply, wait: Duratio
     }
     let stack = spec.name.clone();
     let services = spec.services.keys().map(|name| format!("{stack}/{name}")).collect();
-    let before = follow::before(&client, [stack.as_str()]).await?;
+    let before = follow::before(client, [stack.as_str()]).await?;
     let request = ApplyStackRequest {
         request_id: request_id(),
         spec: Some(spec),
@@ -41,5 +41,5 @@ pub async fn apply(open: impl Fn() -> Result<Client>, args: Apply, wait: Duratio
     if args.detach {
         return say(&format!("Stack {stack} is on its way: wharf get tasks --stack {stack} -w shows it."));
     }
-    follow::until_running(&client, &Scope::Stack { name: stack, services }, &before, wait).await
+    follow::until_running(client, &Scope::Stack { name: stack, services }, &before, wait).await
 }

@@ -24,9 +24,9 @@ const DIFFERENCE: usize = 200;
 ///
 /// # Errors
 /// When the files can't be used or the cluster can't be asked.
-pub async fn plan(open: impl Fn() -> Result<Client>, args: &Plan) -> Result<()> {
+pub async fn plan<'a>(open: impl Fn() -> Result<&'a Client>, args: &Plan) -> Result<()> {
     let spec = stack(&args.files)?;
-    let planned = ask(&open()?, &spec).await?;
+    let planned = ask(open()?, &spec).await?;
     match args.output {
         Format::Table | Format::Wide => show(&spec.name, &planned),
         Format::Json | Format::Yaml => output::serialise(&planned, args.output),

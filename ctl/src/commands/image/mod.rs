@@ -21,7 +21,7 @@ use wharf_image::{ImageName, Platform};
 ///
 /// # Errors
 /// When the registry refuses or can't be reached.
-pub async fn image(open: impl Fn() -> Result<Client>, what: Image) -> Result<()> {
+pub async fn image<'a>(open: impl Fn() -> Result<&'a Client>, what: Image) -> Result<()> {
     // Registries of one's own need no cluster. Without one, they are trusted by the system's authorities alone.
     let client = match open() {
         Ok(client) => Some(client),
@@ -30,7 +30,6 @@ pub async fn image(open: impl Fn() -> Result<Client>, what: Image) -> Result<()>
             None
         }
     };
-    let client = client.as_ref();
     match what {
         Image::Import(args) => import::import(client, *args).await,
         Image::Push { name, target, registry } => {
