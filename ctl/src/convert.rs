@@ -284,3 +284,6 @@ fn placement(placement: &compose::Placement) -> Converted<cluster::Placement> {
 fn millis(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

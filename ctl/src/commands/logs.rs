@@ -16,8 +16,9 @@ use tokio::time::sleep;
 use tonic::Streaming;
 use wharf_proto::v1::{LogEntry, LogsRequest};
 
-/// Pause before logs that broke off are asked for again.
+/// Pause before logs that broke off are asked for again; it doubles up to [`LONGEST_PAUSE`] while nothing comes.
 const PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// Prints what tasks have said, and what they say; goes on at another controller when one dies.
 ///
@@ -33,6 +34,7 @@ pub async fn logs(client: &Client, args: Logs) -> Result<()> {
         until: point(&args.until)?,
     };
     let mut printer = Printer { timestamps: args.timestamps, coloured: colours(), printed: BTreeMap::new() };
+    let mut pause = PAUSE;
     loop {
         let asked = &request;
         let ask = |mut api: crate::client::Api| async move { api.logs(asked.clone()).await };
@@ -41,6 +43,7 @@ pub async fn logs(client: &Client, args: Logs) -> Result<()> {
         loop {
             match stream.message().await {
                 Ok(Some(entry)) => {
+                    pause = PAUSE;
                     let printed = resumes_after.get(&entry.task).copied().unwrap_or(0);
                     if entry.at > printed {
                         printer.print(&entry)?;
@@ -56,7 +59,8 @@ pub async fn logs(client: &Client, args: Logs) -> Result<()> {
             // What was printed is asked for again, and passed over, for the sake of the task that is furthest back.
             (request.tail, request.since) = (None, request.since.max(first / 1_000_000));
         }
-        sleep(PAUSE).await;
+        sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 
