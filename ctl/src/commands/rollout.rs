@@ -76,7 +76,7 @@ async fn status(client: &Client, name: String, now: bool, wait: Duration) -> Res
     if now || !matches!(rollout.state.as_str(), "updating" | "rolling back") {
         return Ok(());
     }
-    follow::until_running(client, &Scope::Services(vec![name]), &follow::Before::new(), wait).await
+    follow::until_running(client, &Scope::Services(vec![name]), &follow::Before::default(), wait).await
 }
 
 fn history(service: &Service, format: Format) -> Result<()> {

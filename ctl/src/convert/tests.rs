@@ -90,7 +90,8 @@ fn container() -> cluster::ContainerSpec {
         propagation: Some("rslave".to_owned()),
     };
     let tmpfs = |size: u64, mode| cluster::MountKind::Tmpfs { size: Some(size << 20), mode };
-    let volume = |name: Option<&str>| cluster::MountKind::Volume { name: name.map(str::to_owned), nocopy: false };
+    let volume =
+        |name: Option<&str>| cluster::MountKind::Volume { name: name.map(str::to_owned), nocopy: false };
     cluster::ContainerSpec {
         image: "web:1".to_owned(),
         entrypoint: Some(words(&["/app"])),
@@ -155,7 +156,9 @@ fn every_key_arrives() {
                 window: 60_000,
             },
             placement: cluster::Placement {
-                constraints: ["node.labels.disk==ssd", "node.hostname!=a9"].map(|text| text.parse().unwrap()).into(),
+                constraints: ["node.labels.disk==ssd", "node.hostname!=a9"]
+                    .map(|text| text.parse().unwrap())
+                    .into(),
                 preferences: vec![cluster::Preference { spread: "node.labels.zone".parse().unwrap() }],
                 max_replicas_per_node: 2,
                 platforms: Vec::new(),
@@ -251,7 +254,8 @@ fn what_can_not_be_carried_out_is_refused_by_name() {
         ("tmpfs: ['/run:uid=5']", "services.web: tmpfs /run: only the options"),
         ("healthcheck: {interval: 5s}", "services.web: healthcheck needs a test"),
     ] {
-        let failure = stack(&project(&format!("name: shop\nservices: {{web: {{image: a, {keys}}}}}\n"))).unwrap_err();
+        let failure =
+            stack(&project(&format!("name: shop\nservices: {{web: {{image: a, {keys}}}}}\n"))).unwrap_err();
         assert_eq!(failure.code, USAGE);
         assert!(failure.message.starts_with(reason), "{}", failure.message);
     }

@@ -4,7 +4,7 @@ mod display;
 mod verdict;
 
 use crate::{
-    client::{Client, all, services},
+    client::{Client, all, services, tasks},
     failure::{Failure, Result},
     watch::{Update, Watch},
 };
@@ -59,22 +59,30 @@ impl Scope {
     }
 }
 
-/// When each service's last rollout came into its state: taken before a change, so that an old one isn't taken for
-/// the change's own.
-pub type Before = BTreeMap<String, u64>;
+/// What was there before a change: an old rollout, or an old failure, isn't the change's own.
+#[derive(Debug, Default)]
+pub struct Before {
+    /// When each service's last rollout came into its state.
+    rollouts: BTreeMap<String, u64>,
+    /// Tasks that had ended.
+    ended: BTreeSet<String>,
+}
 
-/// The rollouts of the services of `stacks`, before a change.
+/// What there is of `stacks` before a change.
 ///
 /// # Errors
 /// When the cluster can't be asked.
 pub async fn before<'a>(client: &Client, stacks: impl IntoIterator<Item = &'a str>) -> Result<Before> {
-    let mut found = Before::new();
+    let mut found = Before::default();
     for stack in stacks.into_iter().collect::<BTreeSet<_>>() {
         for service in services_of(client, stack).await? {
             if let Some(rollout) = service.rollout {
-                found.insert(service.name, rollout.since);
+                found.rollouts.insert(service.name, rollout.since);
             }
         }
+        let request = GetRequest { stack: stack.to_owned(), all: true, ..all(Kind::Task) };
+        let ended = tasks(client.get(&request).await?).into_iter().filter(is_final);
+        found.ended.extend(ended.map(|task| task.id));
     }
     Ok(found)
 }
@@ -89,7 +97,6 @@ pub async fn until_running(client: &Client, scope: &Scope, before: &Before, wait
         before,
         services: BTreeMap::new(),
         tasks: BTreeMap::new(),
-        ended_before: BTreeSet::new(),
         display: Display::new(),
     };
     let ended = timeout_at(Instant::now() + wait, follower.run(client)).await;
@@ -151,8 +158,6 @@ struct Follower<'a> {
     before: &'a Before,
     services: BTreeMap<String, Service>,
     tasks: BTreeMap<String, Task>,
-    /// Tasks that had ended when following began: what they failed of is no news.
-    ended_before: BTreeSet<String>,
     display: Display,
 }
 
@@ -168,7 +173,7 @@ impl Follower<'_> {
         let (mut services_listed, mut tasks_listed) = (false, false);
         while let Some(batch) = batches.next().await {
             for (of_services, update) in batch {
-                if self.take(update?, !of_services && !tasks_listed)? {
+                if self.take(update?)? {
                     *if of_services { &mut services_listed } else { &mut tasks_listed } = true;
                 }
             }
@@ -180,16 +185,13 @@ impl Follower<'_> {
     }
 
     /// Takes an update in; whether it was that everything has been listed.
-    fn take(&mut self, update: Update, first: bool) -> Result<bool> {
+    fn take(&mut self, update: Update) -> Result<bool> {
         match update {
             Update::Listed => return Ok(true),
             Update::Set(Object { object: Some(object::Object::Service(service)) }) => {
                 self.services.insert(service.name.clone(), service);
             }
             Update::Set(Object { object: Some(object::Object::Task(task)) }) => {
-                if first && is_final(&task) {
-                    self.ended_before.insert(task.id.clone());
-                }
                 self.tasks.insert(task.id.clone(), task);
             }
             Update::Removed(Object { object: Some(object::Object::Service(service)) }) => {
@@ -218,7 +220,7 @@ impl Follower<'_> {
         for service in self.services.values() {
             let tasks = by_service.remove(service.name.as_str()).unwrap_or_default();
             let service = self.with_own_rollout(service);
-            let verdict = judge(&service, &tasks, |task| self.ended_before.contains(&task.id));
+            let verdict = judge(&service, &tasks, |task| self.before.ended.contains(&task.id));
             self.display.show(&service, &verdict);
             match verdict {
                 Verdict::Done => {}
@@ -235,7 +237,7 @@ impl Follower<'_> {
     /// The service without a rollout that was over before.
     fn with_own_rollout(&self, service: &Service) -> Service {
         let mut service = service.clone();
-        let old = self.before.get(&service.name).copied();
+        let old = self.before.rollouts.get(&service.name).copied();
         service.rollout =
             service.rollout.filter(|rollout| rollout.state == "updating" || Some(rollout.since) != old);
         service
@@ -246,7 +248,7 @@ impl Follower<'_> {
         let mut found: BTreeMap<&str, &Task> = BTreeMap::new();
         let telling = |task: &&Task| {
             !task.message.is_empty()
-                && !self.ended_before.contains(&task.id)
+                && !self.before.ended.contains(&task.id)
                 && matches!(task.state.as_str(), "failed" | "rejected" | "pending" | "preparing" | "starting")
         };
         for task in self.tasks.values().filter(telling) {

@@ -116,13 +116,16 @@ fn ended_for_good(service: &Service, tasks: &[&Task]) -> u32 {
 
 /// Why no further attempt is worth waiting for.
 fn hopeless(service: &Service, tasks: &[&Task], old: impl Fn(&Task) -> bool) -> Option<String> {
-    let limit = match restart_condition(service) {
+    let condition = restart_condition(service);
+    let limit = match condition {
         ("none", _) => 1,
         (_, Some(attempts)) => ENOUGH.min(attempts.saturating_add(1)),
         (_, None) => ENOUGH,
     };
+    // Where nothing is ever started again, an old failure is as good as a new one.
+    let counts = |task: &&&Task| task.template == service.template && (condition.0 == "none" || !old(task));
     let mut failures: BTreeMap<Slot<'_>, (u32, &Task)> = BTreeMap::new();
-    for task in tasks.iter().filter(|task| task.template == service.template && !old(task)) {
+    for task in tasks.iter().filter(counts) {
         if matches!(task.state.as_str(), "failed" | "rejected") {
             let entry = failures.entry(slot(task)).or_insert((0, task));
             entry.0 += 1;
@@ -224,6 +227,8 @@ mod tests {
     fn the_restart_policy_says_how_many_failures_are_enough() {
         let one = [task(1, "failed", 11)];
         assert!(matches!(verdict(&with_restart(service("", 1), "none", None), &one), Verdict::Failed(_)));
+        let never = with_restart(service("", 1), "none", None);
+        assert!(matches!(verdict(&never, &[task(1, "failed", 7)]), Verdict::Failed(_)));
         let once = with_restart(service("", 1), "any", Some(1));
         assert!(matches!(verdict(&once, &one), Verdict::Going(_)));
         assert!(matches!(
