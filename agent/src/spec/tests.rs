@@ -1,3 +1,5 @@
+//! From a task and an image to a container, case by case.
+
 use super::*;
 use std::collections::BTreeMap;
 use wharf_cluster::ids::TaskId;
