@@ -12,6 +12,8 @@ pub struct SnapshotPolicy {
     pub bytes: u64,
     /// Entries kept behind the snapshot, so that a follower that lags a little needs no snapshot.
     pub tail_entries: u64,
+    /// About how many bytes those may take; when entries are large, fewer are kept.
+    pub tail_bytes: u64,
 }
 
 /// Configuration of one replica.
@@ -59,7 +61,12 @@ impl RaftConfig {
             max_command_bytes: 3 << 20,
             max_batch_bytes: 1 << 20,
             cache_bytes: 4 << 20,
-            snapshot: SnapshotPolicy { entries: 50_000, bytes: 16 << 20, tail_entries: 5_000 },
+            snapshot: SnapshotPolicy {
+                entries: 50_000,
+                bytes: 16 << 20,
+                tail_entries: 5_000,
+                tail_bytes: 4 << 20,
+            },
         }
     }
 

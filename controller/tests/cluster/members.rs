@@ -3,7 +3,8 @@
 use crate::{
     agent::Agent,
     harness::{
-        Cluster, TIMINGS, apply, controllers, eventually, of_kind, request_id, running, services, shop, tasks,
+        Cluster, TIMINGS, apply, controllers, eventually, get, of_kind, request_id, running, services, shop,
+        tasks,
     },
 };
 use tonic::Code;
@@ -178,4 +179,34 @@ async fn a_join_that_was_interrupted_can_begin_anew() {
     let start = Start::Join { addresses: cluster.addresses(), token };
     cluster.add_at(&address, start, TIMINGS).await.unwrap();
     cluster.wait_for_voters(2).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_controller_that_joins_late_gets_a_snapshot() {
+    let mut cluster = Cluster::start(1).await;
+    let mut client = cluster.client(0).await;
+    // Large changes, until the log's beginning is in a snapshot and gone from the log.
+    let mut round = 0;
+    while cluster.controller(0).core().raft.status().borrow().first_index < 20 {
+        let mut spec = shop(1);
+        let template = spec.services.values_mut().next().unwrap().template.as_mut().unwrap();
+        let environment = &mut template.container.as_mut().unwrap().environment;
+        for number in 0..16 {
+            let mut value = format!("{round}-{number}-").repeat(100 << 10);
+            value.truncate(100 << 10);
+            environment.insert(format!("V{number}"), value);
+        }
+        apply(&mut client, spec).await.unwrap();
+        round += 1;
+        assert!(round < 200, "the log was never compacted");
+    }
+    let token = cluster.token("controller").await.parse().unwrap();
+    let addresses = cluster.addresses();
+    let late = cluster.add(Start::Join { addresses, token }, TIMINGS).await.unwrap();
+    cluster.wait_for_voters(2).await;
+    assert!(cluster.controller(late).core().raft.status().borrow().snapshot_index > 0);
+    let first = get(&mut client, of_kind(Kind::Stack)).await.unwrap();
+    let second = get(&mut cluster.client(late).await, of_kind(Kind::Stack)).await.unwrap();
+    assert_eq!(first, second);
+    assert_eq!(first.len(), 1);
 }

@@ -98,7 +98,7 @@ struct Cluster {
 fn config(id: u64) -> RaftConfig {
     RaftConfig {
         tick: Duration::from_millis(20),
-        snapshot: SnapshotPolicy { entries: 200, bytes: 1 << 20, tail_entries: 20 },
+        snapshot: SnapshotPolicy { entries: 200, bytes: 1 << 20, tail_entries: 20, tail_bytes: 1 << 20 },
         ..RaftConfig::new(id)
     }
 }

@@ -61,7 +61,7 @@ fn config(id: u64) -> RaftConfig {
         max_message_bytes: 120,
         max_inflight_messages: 4,
         cache_bytes: 150,
-        snapshot: SnapshotPolicy { entries: 15, bytes: 1 << 20, tail_entries: 4 },
+        snapshot: SnapshotPolicy { entries: 15, bytes: 1 << 20, tail_entries: 4, tail_bytes: 1 << 20 },
         ..RaftConfig::new(id)
     }
 }

@@ -20,6 +20,8 @@ pub(super) struct Snapshots {
     /// Applied since.
     entries_since: u64,
     bytes_since: u64,
+    /// How large the entries were on average that the newest one took in.
+    entry_bytes: u64,
     building: bool,
     /// raft wants to send one that isn't there.
     wanted: bool,
@@ -34,6 +36,7 @@ impl Snapshots {
             bytes,
             entries_since: 0,
             bytes_since: 0,
+            entry_bytes: 0,
             building: false,
             wanted: false,
             not_before: 0,
@@ -48,8 +51,10 @@ impl Snapshots {
 
     /// The newest snapshot has `bytes` now.
     pub(super) fn taken(&mut self, bytes: u64) {
+        let entry_bytes = self.bytes_since.checked_div(self.entries_since).unwrap_or(0);
         *self = Self {
             bytes,
+            entry_bytes,
             entries_since: 0,
             bytes_since: 0,
             wanted: false,
@@ -121,7 +126,9 @@ impl<S: StateMachine, D: Store> RaftCore<S, D> {
             return;
         }
         self.snapshots.bytes = record.bytes;
-        let keep_from = (record.index + 1).saturating_sub(self.config.snapshot.tail_entries);
+        let policy = &self.config.snapshot;
+        let tail = policy.tail_bytes.checked_div(self.snapshots.entry_bytes).unwrap_or(u64::MAX);
+        let keep_from = (record.index + 1).saturating_sub(tail.min(policy.tail_entries));
         let compact = self.raw.mut_store().compact(record.clone(), keep_from);
         let batch =
             crate::raft::storage::Batch { snapshot: Some(record), compact, ..self.raw.store().batch() };
