@@ -21,12 +21,12 @@ use wharf_identity::JoinToken;
 ///
 /// The first one makes the cluster:
 ///
-///     wharf-controller --bootstrap --advertise 10.0.0.1:7400
+///   wharf-controller --bootstrap --advertise 10.0.0.1:7400
 ///
 /// It writes the first admin's context to admin.json in its data directory; `wharf context add FILE` takes it. The
 /// others join, with the token that `wharf token show --role controller` prints on the first:
 ///
-///     wharf-controller --join 10.0.0.1:7400 --token wharf-controller-... --advertise 10.0.0.2:7400
+///   wharf-controller --join 10.0.0.1:7400 --token wharf-controller-... --advertise 10.0.0.2:7400
 ///
 /// Once it has data, a controller starts from them: --bootstrap and --join mean nothing any more, and may stay.
 #[derive(Parser, Debug)]

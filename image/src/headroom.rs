@@ -7,7 +7,7 @@ use std::io;
 use rustix::fs::fstatvfs;
 
 /// Bytes written between two looks at the disk.
-const STRIDE: u64 = 1 << 20;
+const STRIDE: u64 = 256 << 10;
 /// Room that is left, at most; a twentieth of a smaller disk.
 const MOST: u64 = 256 << 20;
 
@@ -31,7 +31,7 @@ impl Headroom {
         let total = disk.f_blocks.saturating_mul(disk.f_frsize);
         let free = disk.f_bavail.saturating_mul(disk.f_frsize);
         // A file system that doesn't count its blocks is asked by writing to it.
-        if total > 0 && free < STRIDE + (total / 20).min(MOST) {
+        if total > 0 && free < (total / 20).min(MOST) {
             return Err(io::Error::from(io::ErrorKind::StorageFull));
         }
         Ok(())
