@@ -1,5 +1,6 @@
 //! What went wrong, in words for people, with the exit code that scripts go by.
 
+use std::error::Error as _;
 use tonic::{Code, Status};
 use wharf_identity::DialError;
 
@@ -67,7 +68,8 @@ impl Failure {
 
 impl From<Status> for Failure {
     fn from(status: Status) -> Self {
-        let text = wharf_identity::explain(&status).unwrap_or_else(|| status.message().to_owned());
+        let text = wharf_identity::explain(&status).or_else(|| broken(&status));
+        let text = text.unwrap_or_else(|| status.message().to_owned());
         let code = match status.code() {
             Code::NotFound => NOT_FOUND,
             Code::Aborted | Code::AlreadyExists => CONFLICT,
@@ -79,6 +81,12 @@ impl From<Status> for Failure {
             if text.is_empty() { format!("the controller answered {:?}", status.code()) } else { text };
         Failure { message: text, code }
     }
+}
+
+/// What became of the connection, where a status was made at our end: by its innermost cause, as all others say little.
+fn broken(status: &Status) -> Option<String> {
+    let causes = std::iter::successors(status.source(), |cause| (*cause).source());
+    Some(format!("the connection to the controller broke: {}", causes.last()?))
 }
 
 impl From<DialError> for Failure {
