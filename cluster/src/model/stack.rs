@@ -12,7 +12,7 @@ pub struct StackSpec {
     pub name: String,
     /// Its services, by their name within the stack.
     pub services: BTreeMap<String, ServiceSpec>,
-    /// Its named volumes, by their name within the stack.
+    /// Its named volumes, by their full name on the node (`shop_data`).
     pub volumes: BTreeMap<String, VolumeSpec>,
 }
 
