@@ -59,7 +59,17 @@ impl Core {
         let deadline = Instant::now() + LEADER_PATIENCE;
         loop {
             match self.raft.read_index().await {
-                Ok(_) => return Ok(self.published.view()),
+                Ok(_) => {
+                    let view = self.published.view();
+                    // A leader is there a moment before its first commands have made the cluster.
+                    if view.state.controllers().next().is_some() {
+                        return Ok(view);
+                    }
+                    if Instant::now() + RETRY_PAUSE >= deadline {
+                        return Err(Status::unavailable("the cluster is still being made; try again"));
+                    }
+                    tokio::time::sleep(RETRY_PAUSE).await;
+                }
                 Err(ReadError::NoQuorum { .. }) if Instant::now() + RETRY_PAUSE < deadline => {
                     tokio::time::sleep(RETRY_PAUSE).await;
                 }
