@@ -2,7 +2,6 @@
 
 use super::{MAX_FRAME, Peers, reason::reason};
 use crate::raft::{OutgoingSnapshot, StoreError};
-use bytes::Bytes;
 use std::sync::Arc;
 use thiserror::Error;
 use tokio::sync::mpsc;
@@ -49,14 +48,13 @@ async fn transfer(peers: &Peers, mut snapshot: OutgoingSnapshot) -> Result<(), S
     peers.introduce(request.metadata_mut());
     let answer = client.snapshot(request);
     tokio::pin!(answer);
-    let mut total = snapshot.total_bytes();
     loop {
         let (next, unread) = tokio::task::spawn_blocking(move || (snapshot.next_chunk(), snapshot))
             .await
             .map_err(|_| SendError::Interrupted)?;
         snapshot = unread;
         let Some(data) = next? else { break };
-        let chunk = SnapshotChunk { message: Bytes::new(), total: std::mem::take(&mut total), data };
+        let chunk = SnapshotChunk { data };
         tokio::select! {
             sent = chunks.send(chunk) => if sent.is_err() {
                 break;
