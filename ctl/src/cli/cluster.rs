@@ -16,6 +16,7 @@ pub enum Node {
     Cordon { node: String },
     /// Move a node's tasks away, and wait until it is empty
     Drain {
+        /// The node, by name or id
         node: String,
         /// Don't wait
         #[arg(short, long)]
@@ -25,12 +26,14 @@ pub enum Node {
     Activate { node: String },
     /// Set labels (KEY=VALUE) or remove them (KEY-)
     Label {
+        /// The node, by name or id
         node: String,
         #[arg(required = true, value_name = "KEY=VALUE|KEY-")]
         labels: Vec<String>,
     },
     /// Forget a node
     Rm {
+        /// The node, by name or id
         node: String,
         /// Also if it is ready
         #[arg(long)]
@@ -51,6 +54,7 @@ pub enum Controller {
     },
     /// Take a controller out of the cluster
     Rm {
+        /// The controller, by name or id
         controller: String,
         /// Don't ask
         #[arg(short, long)]
@@ -101,6 +105,7 @@ pub enum ContextCommand {
     Show { name: Option<String> },
     /// Add the file that wharf-controller --bootstrap wrote
     Add {
+        /// The file
         file: PathBuf,
         /// Name to keep it under, instead of the file's
         #[arg(long)]
@@ -114,14 +119,18 @@ pub enum ContextCommand {
     },
     /// Change a context's registry or controllers
     Set {
+        /// The context
         name: String,
+        /// Where `wharf image` and names without a host go
         #[arg(long, value_name = "HOST:PORT")]
         registry: Option<String>,
+        /// The controllers; learned anew whenever one of them answers
         #[arg(long, value_delimiter = ',', value_name = "HOST:PORT")]
         addresses: Vec<String>,
     },
     /// Forget a context
     Rm {
+        /// The context
         name: String,
         /// Don't ask
         #[arg(short, long)]

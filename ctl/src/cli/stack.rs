@@ -95,6 +95,7 @@ pub struct Rm {
 pub enum Rollout {
     /// Follow the update of a service until it is over
     Status {
+        /// The service, STACK/SERVICE
         service: String,
         /// Say how it is now, and stop
         #[arg(long)]
@@ -102,6 +103,7 @@ pub enum Rollout {
     },
     /// List a service's versions
     History {
+        /// The service, STACK/SERVICE
         service: String,
         /// Form of the list
         #[arg(short, long, default_value = "table", value_name = "FORMAT")]
@@ -109,6 +111,7 @@ pub enum Rollout {
     },
     /// Go back to an older version
     Undo {
+        /// The service, STACK/SERVICE
         service: String,
         /// The version; the one before if not given
         #[arg(long, value_name = "VERSION")]
@@ -119,6 +122,7 @@ pub enum Rollout {
     },
     /// Replace all tasks, though nothing changed
     Restart {
+        /// The service, STACK/SERVICE
         service: String,
         /// Don't wait
         #[arg(short, long)]
