@@ -1,6 +1,6 @@
 //! Bad input of every kind: a clear error, the reason visible, nothing lost.
 
-use std::{fs, time::Duration};
+use std::fs;
 use wharf_tests::{Cluster, Options, Process, import_busybox, stack, within};
 
 /// Applies `yaml`, which must be refused before anything happens, and gives what was said.
@@ -106,13 +106,8 @@ fn bad_input_is_explained_and_harms_nothing() {
     cluster.ok(&["apply", "--yes", "--detach", "-f", &file]);
     await_message(&cluster, "late/main", &[&registry]);
 
-    std::thread::yield_now();
-    let after = within(
-        Duration::from_secs(10).as_secs(),
-        "the healthy stack runs",
-        || cluster.running("idle/sleeper"),
-        |tasks| tasks.len() == 2,
-    );
+    let after =
+        within(10, "the healthy stack runs", || cluster.running("idle/sleeper"), |tasks| tasks.len() == 2);
     let pids = |tasks: &[wharf_tests::TaskView]| tasks.iter().map(|task| task.pid).collect::<Vec<_>>();
     assert_eq!(pids(&healthy), pids(&after), "nothing was lost");
 }
