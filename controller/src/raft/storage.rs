@@ -4,6 +4,7 @@
 //! and says so. Reads are for what memory no longer holds.
 
 mod codec;
+mod error;
 mod redb_load;
 mod redb_store;
 mod terms;
@@ -12,6 +13,7 @@ mod view;
 use ::raft::eraftpb::{ConfState, Entry, HardState};
 
 pub use codec::{EncodedEntry, decode_entry, encode_entry};
+pub use error::StoreError;
 pub use redb_store::LogStore;
 pub(super) use terms::TermRuns;
 pub(super) use view::LogView;
@@ -79,49 +81,6 @@ pub struct Loaded {
     pub last_index: u64,
     /// The log's newest entries, without a gap up to `last_index`.
     pub tail: Vec<Entry>,
-}
-
-/// What can go wrong with a store.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The file can't be read or written.
-    #[error("can't use the raft log {path}: {source}")]
-    Io {
-        /// The file.
-        path: String,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The database reports a failure.
-    #[error("the raft log failed: {0}")]
-    Database(#[source] Box<redb::Error>),
-    /// Another process has it open.
-    #[error("the raft log {0} is in use by another process; stop that controller first")]
-    InUse(String),
-    /// Its contents are damaged.
-    #[error(
-        "the raft log is corrupted ({0}); don't start from it: move the data directory away, remove this \
-         controller with `wharf controller rm` at another, and join it again (a sole controller is restored \
-         from a backup)"
-    )]
-    Corrupted(String),
-    /// Written by another version.
-    #[error("the raft log has format {found}, this version knows {known}; start the version that wrote it")]
-    Format {
-        /// The format in the file.
-        found: u64,
-        /// The format that this version writes.
-        known: u64,
-    },
-    /// It belongs to no replica yet.
-    #[error("the raft log is empty; bootstrap a cluster or join one first")]
-    Empty,
-    /// It belongs to a replica already.
-    #[error("the raft log already belongs to controller {0}; use an empty data directory")]
-    NotEmpty(u64),
-    /// The requested part is not there any more.
-    #[error("the raft log no longer holds {0}")]
-    Missing(String),
 }
 
 /// A durable log.

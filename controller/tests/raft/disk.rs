@@ -45,6 +45,16 @@ fn an_empty_log_says_so_and_takes_one_owner() {
 }
 
 #[test]
+fn a_log_that_was_never_finished_is_made_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("raft.redb.new"), b"half").unwrap();
+    let path = dir.path().join("raft.redb");
+    joined(&path);
+    let names: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["raft.redb"]);
+}
+
+#[test]
 fn what_was_persisted_is_there_after_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("raft.redb");

@@ -299,7 +299,7 @@ impl Store for Failing {
     fn persist(&self, batches: &[raft::storage::Batch]) -> Result<(), StoreError> {
         if self.1.load(std::sync::atomic::Ordering::SeqCst) {
             let source = std::io::Error::from_raw_os_error(28);
-            return Err(StoreError::Io { path: "raft.redb".to_owned(), source });
+            return Err(StoreError::disk(std::path::Path::new("raft.redb"), source));
         }
         self.0.persist(batches)
     }
@@ -334,7 +334,7 @@ async fn a_full_disk_stops_the_replica_and_says_why() {
     assert_eq!(handle.propose(b"lost".to_vec()).await, Err(ProposeError::Stopped));
     assert_eq!(handle.propose(b"later".to_vec()).await, Err(ProposeError::Stopped));
     let failure = tokio::task::spawn_blocking(|| thread.join()).await.unwrap().unwrap_err();
-    assert!(failure.to_string().contains("No space left on device"), "{failure}");
+    assert!(failure.to_string().contains("no space is left"), "{failure}");
     let failed = status.borrow_and_update().failed.clone();
-    assert!(failed.is_some_and(|reason| reason.contains("No space left")));
+    assert!(failed.is_some_and(|reason| reason.contains("no space is left")));
 }

@@ -2,9 +2,11 @@
 #![allow(clippy::unwrap_used)] // tests
 
 mod checker;
+mod crash;
 mod disk;
 mod driver;
 mod kill;
+mod lossy_file;
 mod mem_store;
 mod random;
 mod scenarios;

@@ -58,6 +58,11 @@ impl MemStore {
         self.0.lock().unwrap().entries.len()
     }
 
+    /// The newest snapshot.
+    pub fn snapshot(&self) -> Option<SnapshotRecord> {
+        self.0.lock().unwrap().snapshot.clone()
+    }
+
     /// How many snapshots have chunks here.
     pub fn slots(&self) -> usize {
         let disk = self.0.lock().unwrap();

@@ -421,3 +421,62 @@ fn a_replica_that_is_installing_a_snapshot_waits_with_elections() {
     assert_eq!(sim.status(3).role, Role::Follower);
     sim.run_until("it takes part again", |sim| sim.history(3).len() == 60);
 }
+
+/// Entries are committed and wait behind a membership change for the disk when a snapshot that covers
+/// them comes: they must not be applied on top of it.
+#[test]
+fn what_waits_to_be_applied_is_forgotten_when_a_snapshot_covers_it() {
+    let mut sim = Sim::with_voters(3);
+    drop(sim.change(1, MembershipRequest::AddLearner { id: 4, context: context(4) }));
+    sim.propose(1);
+    sim.propose(1);
+    let change = sim.status(1).last_index - 2;
+    let waits = |sim: &Sim| {
+        let status = sim.status(3);
+        let front = sim.nodes[&3].writes.front();
+        status.commit >= change + 2
+            && status.applied < change
+            && front.is_some_and(|write| {
+                write.batch.entries.is_empty() && write.batch.hard_state.commit >= change
+            })
+    };
+    for _ in 0..20 {
+        sim.tick(1);
+        for packet in std::mem::take(&mut sim.net) {
+            sim.deliver(packet);
+        }
+        sim.persist(1, usize::MAX);
+        sim.persist(2, usize::MAX);
+        if waits(&sim) {
+            break;
+        }
+        sim.persist(3, 1);
+    }
+    assert!(waits(&sim), "the change is committed and not applied: {:?}", sim.status(3));
+    // The others go on without it until a snapshot covers all that.
+    for other in [1, 2] {
+        sim.cut(other, 3);
+        sim.cut(3, other);
+    }
+    while sim.status(1).snapshot_index <= change + 2 {
+        sim.propose(1);
+        sim.tick(1);
+        for _ in 0..5 {
+            for packet in std::mem::take(&mut sim.net) {
+                sim.deliver(packet);
+            }
+            sim.persist(1, usize::MAX);
+            sim.persist(2, usize::MAX);
+            sim.finish_job(1);
+        }
+    }
+    assert!(waits(&sim));
+    sim.heal();
+    sim.net.clear();
+    let before = sim.snapshots_received();
+    sim.offer_snapshot(1, 3);
+    sim.run_until("it has caught up", |sim| sim.status(3).applied == sim.status(1).applied);
+    assert!(sim.snapshots_received() > before);
+    assert_same_history(&sim, &[1, 2, 3]);
+    assert_eq!(sim.status(3).learners, [4]);
+}

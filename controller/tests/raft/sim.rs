@@ -6,9 +6,11 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use raft::eraftpb::{Snapshot, SnapshotMetadata};
 use wharf_controller::raft::{
-    ChangeError, MembershipRequest, OutgoingSnapshot, ProposeError, RaftConfig, RaftCore, RaftStatus, Role,
-    SnapshotInbox, SnapshotJob, SnapshotPolicy, Store, Write, bootstrap, join, message,
+    ChangeError, MembershipRequest, Message, MessageType, OutgoingSnapshot, ProposeError, RaftConfig,
+    RaftCore, RaftStatus, Role, SendSnapshot, SnapshotInbox, SnapshotJob, SnapshotPolicy, Store, Write,
+    bootstrap, join, message,
 };
 
 use crate::checker::{Checker, Machine};
@@ -371,7 +373,6 @@ impl Sim {
         for slot in effects.discard {
             node.store.discard(slot).unwrap();
         }
-        let (store, life) = (node.store.clone(), node.life);
         if status.role == Role::Leader {
             self.checker.facts().leads(status.term, id);
         }
@@ -380,16 +381,39 @@ impl Sim {
             self.net.push_back(Packet { from: id, to: message.to, payload: Payload::Message(bytes) });
         }
         for snapshot in effects.snapshots {
-            self.next += 1;
-            let (transfer, to, reports) = (self.next, snapshot.head.to, self.reports.clone());
-            let source = store.open_snapshot(snapshot.record.slot).unwrap();
-            let report = Box::new(move |arrived| reports.lock().unwrap().push((id, life, to, arrived)));
-            let mut outgoing =
-                OutgoingSnapshot::new(snapshot.head, snapshot.record, source, transfer, report);
-            let chunks = std::iter::from_fn(|| outgoing.next_chunk().unwrap()).collect();
-            self.outgoing.insert(transfer, outgoing);
-            self.net.push_back(Packet { from: id, to, payload: Payload::Snapshot(chunks, transfer) });
+            self.send_snapshot(id, snapshot);
         }
+    }
+
+    fn send_snapshot(&mut self, id: u64, snapshot: SendSnapshot) {
+        let (store, life) = (self.nodes[&id].store.clone(), self.nodes[&id].life);
+        self.next += 1;
+        let (transfer, to, reports) = (self.next, snapshot.head.to, self.reports.clone());
+        let source = store.open_snapshot(snapshot.record.slot).unwrap();
+        let report = Box::new(move |arrived| reports.lock().unwrap().push((id, life, to, arrived)));
+        let mut outgoing = OutgoingSnapshot::new(snapshot.head, snapshot.record, source, transfer, report);
+        let chunks = std::iter::from_fn(|| outgoing.next_chunk().unwrap()).collect();
+        self.outgoing.insert(transfer, outgoing);
+        self.net.push_back(Packet { from: id, to, payload: Payload::Snapshot(chunks, transfer) });
+    }
+
+    /// Sends the leader's newest snapshot though nobody asked for it.
+    pub fn offer_snapshot(&mut self, leader: u64, to: u64) {
+        let record = self.nodes[&leader].store.snapshot().expect("it has one");
+        let metadata = SnapshotMetadata {
+            conf_state: Some(record.conf_state.clone()),
+            index: record.index,
+            term: record.term,
+        };
+        let head = Message {
+            msg_type: MessageType::MsgSnapshot as i32,
+            from: leader,
+            to,
+            term: self.status(leader).term,
+            snapshot: Some(Snapshot { metadata: Some(metadata), ..Snapshot::default() }),
+            ..Message::default()
+        };
+        self.send_snapshot(leader, SendSnapshot { head, record });
     }
 }
 

@@ -106,3 +106,36 @@ impl<T> Proposals<T> {
         self.any_deadline = self.waiting.iter().any(|waiting| waiting.deadline.is_some());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::{Arc, Mutex};
+
+    type Answers = Arc<Mutex<Vec<(u64, ProposeError)>>>;
+
+    fn waiter(answers: &Answers, name: u64) -> Waiter<()> {
+        let answers = answers.clone();
+        let reply: ProposeReply<()> = Box::new(move |result| {
+            answers.lock().unwrap().push((name, result.expect_err("nothing was applied")));
+        });
+        reply.into()
+    }
+
+    /// A leader of term 2 wrote 5 to 7 and was deposed; a later leader's entry took the place of 5; it
+    /// leads again, in term 4, and writes 6. What it wrote at 6 and 7 in term 2 may still be in another's
+    /// log, whose holder may come to lead: only of 5 is it known, once 5 is applied, that it won't be.
+    #[test]
+    fn who_is_displaced_from_this_log_is_not_told_that_it_did_not_happen() {
+        let (answers, mut proposals) = (Answers::default(), Proposals::default());
+        for index in 5..=7 {
+            proposals.register(index, 2, waiter(&answers, index));
+        }
+        proposals.register(6, 4, waiter(&answers, 60));
+        assert_eq!(*answers.lock().unwrap(), [(6, ProposeError::Unknown), (7, ProposeError::Unknown)]);
+        answers.lock().unwrap().clear();
+        assert!(proposals.take(5, 3).is_none());
+        assert_eq!(*answers.lock().unwrap(), [(5, ProposeError::Superseded)]);
+        assert!(proposals.take(6, 4).is_some(), "the newer one still waits");
+    }
+}

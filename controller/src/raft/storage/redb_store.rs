@@ -3,17 +3,25 @@
 //! Every durable step is one write transaction, so one fdatasync, and either happened or did not.
 //! redb checks its own pages when the file is opened; each entry, chunk and record has a checksum of
 //! its own besides, so that a page written back wrongly by whatever lies below is found too.
+//!
+//! A commit that was torn by a crash is dropped at the next start: its pages fail redb's checksums and
+//! the commit before it counts. Damage that a sound disk would not do, to pages that only the very last
+//! commit before a crash wrote, looks the same; the leader then refuses the replica, whose log is
+//! shorter than it had acknowledged.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use ::raft::eraftpb::Entry;
 use redb::{
-    Builder, Database, Durability, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition,
+    Builder, Database, Durability, ReadTransaction, ReadableDatabase, ReadableTable, StorageBackend,
+    TableDefinition, WriteTransaction, backends::FileBackend,
 };
+use rustix::fs::{Advice, fadvise};
 
 use super::{Batch, Loaded, SnapshotSource, Store, StoreError, codec, redb_load};
 
@@ -48,17 +56,31 @@ impl LogStore {
     /// # Errors
     /// When it can't be opened, is in use, is damaged, or has another version's format.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
-        let path = path.as_ref().to_owned();
-        create_private(&path)
-            .map_err(|source| StoreError::Io { path: path.display().to_string(), source })?;
-        let db = Builder::new()
-            .set_cache_size(PAGE_CACHE_BYTES)
-            .set_check_integrity_on_open(true)
-            .create(&path)
-            .map_err(|error| open_error(&path, error))?;
-        let store = Self { db, path, next_slot: AtomicU64::new(1) };
-        store.prepare()?;
-        Ok(store)
+        let path = path.as_ref();
+        let failed = |source| StoreError::Open { path: path.display().to_string(), source };
+        if !path.try_exists().map_err(failed)? {
+            make(path, failed)?;
+        }
+        let file = File::options().read(true).write(true).open(path).map_err(failed)?;
+        read_from_disk(&file).map_err(failed)?;
+        Self::open_on(path, FileBackend::new(file).map_err(database)?)
+    }
+
+    /// The same on `file`, which holds what is at `path`.
+    ///
+    /// # Errors
+    /// As [`LogStore::open`].
+    pub fn open_on(path: &Path, file: impl StorageBackend) -> Result<Self, StoreError> {
+        reading(path, || {
+            let db = Builder::new()
+                .set_cache_size(PAGE_CACHE_BYTES)
+                .set_check_integrity_on_open(true)
+                .create_with_backend(file)
+                .map_err(database)?;
+            let store = Self { db, path: path.to_owned(), next_slot: AtomicU64::new(1) };
+            store.prepare()?;
+            Ok(store)
+        })
     }
 
     /// The replica that the log belongs to, or `None` for an empty one.
@@ -66,8 +88,10 @@ impl LogStore {
     /// # Errors
     /// When it can't be read.
     pub fn id(&self) -> Result<Option<u64>, StoreError> {
-        let txn = self.db.begin_read().map_err(database)?;
-        redb_load::number(&txn.open_table(RECORDS).map_err(database)?, ID)
+        reading(&self.path, || {
+            let txn = self.db.begin_read().map_err(database)?;
+            redb_load::number(&txn.open_table(RECORDS).map_err(database)?, ID)
+        })
     }
 
     /// The file.
@@ -78,8 +102,7 @@ impl LogStore {
 
     /// Creates the tables, checks the format, and drops snapshots that nothing refers to.
     fn prepare(&self) -> Result<(), StoreError> {
-        let txn = self.db.begin_write().map_err(database)?;
-        {
+        self.transact(Durability::Immediate, |txn| {
             let mut records = txn.open_table(RECORDS).map_err(database)?;
             match redb_load::number(&records, FORMAT)? {
                 None => put_number(&mut records, FORMAT, FORMAT_VERSION)?,
@@ -91,46 +114,32 @@ impl LogStore {
             let mut chunks = txn.open_table(CHUNKS).map_err(database)?;
             let last = chunks.last().map_err(database)?.map_or(0, |(key, _)| key.value().0);
             self.next_slot.store(last.max(kept) + 1, Ordering::Relaxed);
-            chunks.retain(|(slot, _), _| slot == kept).map_err(database)?;
-        }
-        txn.commit().map_err(database)
-    }
-}
-
-impl Store for LogStore {
-    fn found(&self, id: u64, batch: &Batch) -> Result<(), StoreError> {
-        let txn = self.db.begin_write().map_err(database)?;
-        {
-            let mut records = txn.open_table(RECORDS).map_err(database)?;
-            if let Some(owner) = redb_load::number(&records, ID)? {
-                return Err(StoreError::NotEmpty(owner));
-            }
-            put_number(&mut records, ID, id)?;
-        }
-        apply(&txn, std::slice::from_ref(batch))?;
-        txn.commit().map_err(database)
+            chunks.retain(|(slot, _), _| slot == kept).map_err(database)
+        })
     }
 
-    fn load(&self, cache_bytes: usize) -> Result<Loaded, StoreError> {
-        let txn = self.db.begin_write().map_err(database)?;
-        let loaded = {
-            let mut records = txn.open_table(RECORDS).map_err(database)?;
-            let incarnation = redb_load::number(&records, INCARNATION)?.unwrap_or(0) + 1;
-            put_number(&mut records, INCARNATION, incarnation)?;
-            let entries = txn.open_table(ENTRIES).map_err(database)?;
-            Loaded { incarnation, ..redb_load::load(&records, &entries, cache_bytes)? }
-        };
+    /// One transaction: all that `change` does, or nothing.
+    fn transact<T>(
+        &self,
+        durability: Durability,
+        change: impl FnOnce(&WriteTransaction) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let mut txn = self.db.begin_write().map_err(database)?;
+        txn.set_durability(durability).map_err(database)?;
+        let result = change(&txn)?;
         txn.commit().map_err(database)?;
-        Ok(loaded)
+        Ok(result)
     }
 
-    fn persist(&self, batches: &[Batch]) -> Result<(), StoreError> {
-        let txn = self.db.begin_write().map_err(database)?;
-        apply(&txn, batches)?;
-        txn.commit().map_err(database)
+    fn write(
+        &self,
+        durability: Durability,
+        change: impl FnOnce(&WriteTransaction) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        self.transact(durability, change).map_err(|error| error.in_file(&self.path))
     }
 
-    fn entries(&self, low: u64, high: u64, max_bytes: u64) -> Result<Vec<Entry>, StoreError> {
+    fn read_entries(&self, low: u64, high: u64, max_bytes: u64) -> Result<Vec<Entry>, StoreError> {
         let txn = self.db.begin_read().map_err(database)?;
         let table = txn.open_table(ENTRIES).map_err(database)?;
         let (mut entries, mut bytes) = (Vec::new(), 0u64);
@@ -148,33 +157,73 @@ impl Store for LogStore {
         let end = low + entries.len() as u64;
         if end == high { Ok(entries) } else { Err(StoreError::Missing(format!("entry {end}"))) }
     }
+}
+
+/// Names the file in whatever goes wrong. What is damaged in a way that the database didn't expect is
+/// damaged all the same.
+fn reading<T>(path: &Path, read: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    catch_unwind(AssertUnwindSafe(read))
+        .unwrap_or_else(|_| Err(StoreError::Corrupted("its pages make no sense".to_owned())))
+        .map_err(|error| error.in_file(path))
+}
+
+impl Store for LogStore {
+    fn found(&self, id: u64, batch: &Batch) -> Result<(), StoreError> {
+        self.write(Durability::Immediate, |txn| {
+            let mut records = txn.open_table(RECORDS).map_err(database)?;
+            if let Some(owner) = redb_load::number(&records, ID)? {
+                return Err(StoreError::NotEmpty(owner));
+            }
+            put_number(&mut records, ID, id)?;
+            drop(records);
+            apply(txn, std::slice::from_ref(batch))
+        })
+    }
+
+    fn load(&self, cache_bytes: usize) -> Result<Loaded, StoreError> {
+        reading(&self.path, || {
+            self.transact(Durability::Immediate, |txn| {
+                let mut records = txn.open_table(RECORDS).map_err(database)?;
+                let incarnation = redb_load::number(&records, INCARNATION)?.unwrap_or(0) + 1;
+                put_number(&mut records, INCARNATION, incarnation)?;
+                let entries = txn.open_table(ENTRIES).map_err(database)?;
+                Ok(Loaded { incarnation, ..redb_load::load(&records, &entries, cache_bytes)? })
+            })
+        })
+    }
+
+    fn persist(&self, batches: &[Batch]) -> Result<(), StoreError> {
+        self.write(Durability::Immediate, |txn| apply(txn, batches))
+    }
+
+    fn entries(&self, low: u64, high: u64, max_bytes: u64) -> Result<Vec<Entry>, StoreError> {
+        reading(&self.path, || self.read_entries(low, high, max_bytes))
+    }
 
     fn new_slot(&self) -> u64 {
         self.next_slot.fetch_add(1, Ordering::Relaxed)
     }
 
     fn put_chunk(&self, slot: u64, sequence: u32, data: &[u8]) -> Result<(), StoreError> {
-        let mut txn = self.db.begin_write().map_err(database)?;
         // The batch that refers to the snapshot makes it durable; a fsync a chunk would only slow
         // the log down, which waits for its turn to write.
-        txn.set_durability(Durability::None).map_err(database)?;
-        {
+        self.write(Durability::None, |txn| {
             let mut chunks = txn.open_table(CHUNKS).map_err(database)?;
             let bytes = codec::encode_chunk(slot, sequence, data);
             chunks.insert((slot, sequence), bytes.as_slice()).map_err(database)?;
-        }
-        txn.commit().map_err(database)
+            Ok(())
+        })
     }
 
     fn open_snapshot(&self, slot: u64) -> Result<Box<dyn SnapshotSource>, StoreError> {
-        Ok(Box::new(StoredSnapshot { txn: self.db.begin_read().map_err(database)?, slot }))
+        let path = self.path.clone();
+        reading(&path.clone(), || {
+            Ok(Box::new(StoredSnapshot { txn: self.db.begin_read().map_err(database)?, slot, path }) as _)
+        })
     }
 
     fn discard(&self, slot: u64) -> Result<(), StoreError> {
-        let mut txn = self.db.begin_write().map_err(database)?;
-        txn.set_durability(Durability::None).map_err(database)?;
-        remove_slot(&txn, slot)?;
-        txn.commit().map_err(database)
+        self.write(Durability::None, |txn| remove_slot(txn, slot))
     }
 }
 
@@ -182,19 +231,22 @@ impl Store for LogStore {
 struct StoredSnapshot {
     txn: ReadTransaction,
     slot: u64,
+    path: PathBuf,
 }
 
 impl SnapshotSource for StoredSnapshot {
     fn chunk(&self, sequence: u32) -> Result<Vec<u8>, StoreError> {
-        let chunks = self.txn.open_table(CHUNKS).map_err(database)?;
-        let value = ReadableTable::get(&chunks, (self.slot, sequence))
-            .map_err(database)?
-            .ok_or_else(|| StoreError::Missing(format!("chunk {sequence} of snapshot {}", self.slot)))?;
-        codec::decode_chunk(self.slot, sequence, value.value())
+        reading(&self.path, || {
+            let chunks = self.txn.open_table(CHUNKS).map_err(database)?;
+            let value = ReadableTable::get(&chunks, (self.slot, sequence))
+                .map_err(database)?
+                .ok_or_else(|| StoreError::Missing(format!("chunk {sequence} of snapshot {}", self.slot)))?;
+            codec::decode_chunk(self.slot, sequence, value.value())
+        })
     }
 }
 
-fn apply(txn: &redb::WriteTransaction, batches: &[Batch]) -> Result<(), StoreError> {
+fn apply(txn: &WriteTransaction, batches: &[Batch]) -> Result<(), StoreError> {
     let mut records = txn.open_table(RECORDS).map_err(database)?;
     let mut entries = txn.open_table(ENTRIES).map_err(database)?;
     for batch in batches {
@@ -225,7 +277,7 @@ fn apply(txn: &redb::WriteTransaction, batches: &[Batch]) -> Result<(), StoreErr
     Ok(())
 }
 
-fn remove_slot(txn: &redb::WriteTransaction, slot: u64) -> Result<(), StoreError> {
+fn remove_slot(txn: &WriteTransaction, slot: u64) -> Result<(), StoreError> {
     let mut chunks = txn.open_table(CHUNKS).map_err(database)?;
     chunks.retain_in((slot, 0)..=(slot, u32::MAX), |_, _| false).map_err(database)
 }
@@ -241,36 +293,33 @@ fn put_number(records: &mut Records<'_>, name: &str, number: u64) -> Result<(), 
     put(records, name, &number.to_le_bytes())
 }
 
-/// Makes the file if it isn't there, readable by its owner only and sure to be found again after a
-/// power loss.
-fn create_private(path: &Path) -> io::Result<()> {
-    let created = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-    match created {
-        Ok(file) => {
-            file.sync_all()?;
-            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-            File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
-        }
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => fs::metadata(path).map(drop),
-        Err(error) => Err(error),
-    }
+/// Makes an empty log, readable by its owner only. It gets its name when it is whole, so that a crash
+/// leaves none or one that can be opened.
+fn make(path: &Path, failed: impl Fn(io::Error) -> StoreError) -> Result<(), StoreError> {
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    let new = Path::new(&new);
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(true).mode(0o600);
+    let file = options.open(new).map_err(&failed)?;
+    let same = file.try_clone().map_err(&failed)?;
+    drop(LogStore::open_on(new, FileBackend::new(file).map_err(database)?)?);
+    let finish = || {
+        same.sync_all()?;
+        fs::rename(new, path)?;
+        let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+    };
+    finish().map_err(failed)
 }
 
-fn open_error(path: &Path, error: redb::DatabaseError) -> StoreError {
-    match error {
-        redb::DatabaseError::DatabaseAlreadyOpen => StoreError::InUse(path.display().to_string()),
-        redb::DatabaseError::Storage(redb::StorageError::Io(source))
-            if source.kind() == io::ErrorKind::InvalidData =>
-        {
-            StoreError::Corrupted(source.to_string())
-        }
-        other => database(other),
-    }
+/// After a failed write the system may go on showing from memory what the disk never got: makes it read
+/// again what the disk has.
+fn read_from_disk(file: &File) -> io::Result<()> {
+    file.sync_all()?;
+    Ok(fadvise(file, 0, None, Advice::DontNeed)?)
 }
 
 pub(super) fn database(error: impl Into<redb::Error>) -> StoreError {
-    match error.into() {
-        redb::Error::Corrupted(what) => StoreError::Corrupted(what),
-        other => StoreError::Database(Box::new(other)),
-    }
+    StoreError::Database(Box::new(error.into()))
 }
