@@ -88,14 +88,7 @@ async fn serve(cli: Cli) -> Result<()> {
     let (worker, _) = worker(&cli, &foundation, &member.credentials, name).await?;
     // Ends with the process.
     drop(spawn_renewal(cell, member.folder, dialer.clone()));
-    tokio::select! {
-        never = session(worker, store.clone(), dialer, description).run() => match never {},
-        () = store.failed() => bail!(
-            "the agent's database can't be written: see to the disk of {}, then start the agent again; containers \
-             go on running",
-            data_dir.display()
-        ),
-    }
+    match session(worker, store.clone(), dialer, description).run().await {}
 }
 
 /// What stands before this node has an identity: its directories, its database, its runtimes.
@@ -131,7 +124,7 @@ impl Foundation {
             host: host.clone(),
         })
         .context("can't prepare the runtime's directories")?;
-        let store = Store::open(&data_dir.join("db"))?;
+        let store = Store::open(&data_dir)?;
         Ok(Foundation { data_dir, run_dir, host, shims, store, _lock: lock })
     }
 }

@@ -181,7 +181,10 @@ impl Worker {
                 worker.keep_log(id, status.at).await;
             }
         }
-        worker.settle();
+        // Who has never been told anything, or has lost it, waits for the first word before anything is stopped.
+        if held != Generation::default() {
+            worker.settle();
+        }
         Ok(worker)
     }
 
@@ -207,7 +210,7 @@ impl Worker {
             removed.extend(self.tasks.lock().keys().filter(|id| !wanted.contains_key(id)));
         }
         let removed: Vec<TaskId> = removed.into_iter().collect();
-        self.parts.store.assign(&change.generation, &records, &removed)?;
+        self.parts.store.assign(&change.generation, &records, &removed);
         // A container is started only for a task that a restarted agent would know again.
         self.parts.store.flush().await?;
         {

@@ -63,7 +63,7 @@ impl Worker {
             removed.map_err(|error| error.to_string())??;
         }
         self.history.forget(id);
-        parts.store.forget(id).map_err(|error| error.to_string())?;
+        parts.store.forget(id);
         parts.reports.forget(id);
         Ok(())
     }

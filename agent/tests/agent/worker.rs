@@ -174,6 +174,24 @@ async fn what_is_not_in_a_full_assignment_is_stopped_and_forgotten() {
 }
 
 #[tokio::test]
+async fn an_agent_without_memory_touches_nothing_until_it_is_told() {
+    let node = Node::new().await;
+    node.assign(&[plain(1), plain(2)]).await;
+    for id in [1, 2] {
+        node.reach(id, TaskState::Running).await;
+    }
+    let node = node.forgetting().await;
+    assert_eq!(node.worker.states().len(), 2, "it sees them");
+    for _ in 0..50 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(node.runtime.running(), ["1", "2"]);
+    node.assign(&[plain(1)]).await;
+    node.reach(1, TaskState::Running).await;
+    until("the other to be gone", || node.runtime.running() == ["1"]).await;
+}
+
+#[tokio::test]
 async fn many_tasks_start_and_stop() {
     let node = Node::new().await;
     let all: Vec<_> = (1..=100).map(plain).collect();

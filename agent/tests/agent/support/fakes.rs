@@ -259,7 +259,23 @@ impl Node {
         let (images, network) = (Arc::new(FakeImages::default()), Arc::new(FakeNetwork::default()));
         images.open.send_replace(true);
         images.config.lock().cmd = vec!["serve".into()];
-        let store = Store::open(&dir.path().join("db")).unwrap();
+        Self::over(dir, "db", runtime, images, network).await
+    }
+
+    /// Its agent is started again, and has lost its database.
+    pub async fn forgetting(self) -> Self {
+        let Node { dir, runtime, images, network, .. } = self;
+        Self::over(dir, "new", runtime, images, network).await
+    }
+
+    async fn over(
+        dir: tempfile::TempDir,
+        store: &str,
+        runtime: Arc<FakeRuntime>,
+        images: Arc<FakeImages>,
+        network: Arc<FakeNetwork>,
+    ) -> Self {
+        let store = Store::open(&dir.path().join(store)).unwrap();
         let reports = Arc::new(Reports::new(store.statuses().unwrap()));
         let parts = Parts {
             runtime: runtime.clone(),

@@ -1,0 +1,175 @@
+//! The agent's database, with the power failing at each of its writes and syncs.
+
+use fastrand::Rng;
+use std::collections::{BTreeMap, BTreeSet};
+use wharf_agent::{
+    store::{Store, StoreError},
+    task::Status,
+};
+use wharf_cluster::{ids::TaskId, model::TaskState};
+use wharf_proto::v1::{AssignedTask, Generation};
+use wharf_tests::LossyFile;
+
+/// What is left of un-synced sectors is drawn so many times at each operation.
+const DRAWS: u64 = 4;
+
+/// What a database holds.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Holds {
+    sequence: u64,
+    tasks: BTreeSet<String>,
+    statuses: BTreeMap<TaskId, String>,
+    controllers: Vec<String>,
+}
+
+impl Holds {
+    fn read(store: &Store) -> Result<Self, StoreError> {
+        Ok(Holds {
+            sequence: store.held()?.sequence,
+            tasks: store.tasks()?.into_iter().map(|task| task.id).collect(),
+            statuses: store.statuses()?.into_iter().map(|(id, status)| (id, status.message)).collect(),
+            controllers: store.controllers()?,
+        })
+    }
+}
+
+/// What the database may hold: after each change, and from which on it must.
+struct Allowed {
+    states: Vec<Holds>,
+    acknowledged: usize,
+}
+
+impl Allowed {
+    /// Does a step to the database, and notes what it should hold then.
+    async fn step(
+        &mut self,
+        store: &Store,
+        change: impl FnOnce(&Store, &mut Holds),
+    ) -> Result<(), StoreError> {
+        let mut next = self.states.last().cloned().unwrap_or_default();
+        change(store, &mut next);
+        self.states.push(next);
+        store.flush().await?;
+        self.acknowledged = self.states.len() - 1;
+        Ok(())
+    }
+
+    fn check(&self, found: &Holds, when: &str) {
+        assert!(
+            self.states[self.acknowledged..].contains(found),
+            "{when}: {found:#?} is none of {:#?}",
+            &self.states[self.acknowledged..]
+        );
+    }
+}
+
+fn assign(store: &Store, holds: &mut Holds, add: &[u64], remove: &[u64]) {
+    holds.sequence += 1;
+    let generation = Generation { term: 1, session: 1, sequence: holds.sequence };
+    let task =
+        |id: &u64| AssignedTask { id: id.to_string(), name: "n".repeat(700), ..AssignedTask::default() };
+    let added: Vec<_> = add.iter().map(|id| (TaskId(*id), task(id))).collect();
+    let removed: Vec<_> = remove.iter().map(|id| TaskId(*id)).collect();
+    holds.tasks.extend(add.iter().map(u64::to_string));
+    for id in remove {
+        holds.tasks.remove(&id.to_string());
+    }
+    store.assign(&generation, &added, &removed);
+}
+
+fn report(store: &Store, holds: &mut Holds, id: u64, message: &str) {
+    store.set_status(TaskId(id), &Status::new(TaskState::Running, message)).unwrap();
+    holds.statuses.insert(TaskId(id), message.to_owned());
+}
+
+/// An agent's life: assignments, statuses, controllers, until the disk fails.
+async fn live(store: &Store, allowed: &mut Allowed) -> Result<(), StoreError> {
+    allowed.step(store, |store, holds| assign(store, holds, &[1, 2, 3], &[])).await?;
+    for id in 1..=3 {
+        allowed.step(store, |store, holds| report(store, holds, id, "prepared")).await?;
+    }
+    allowed
+        .step(store, |store, holds| {
+            holds.controllers = vec!["a:7400".to_owned(), "b:7400".to_owned()];
+            store.set_controllers(&holds.controllers).unwrap();
+        })
+        .await?;
+    allowed.step(store, |store, holds| assign(store, holds, &[4, 5, 6, 7, 8, 9], &[2])).await?;
+    allowed
+        .step(store, |store, holds| {
+            holds.statuses.remove(&TaskId(2));
+            store.forget(TaskId(2));
+        })
+        .await?;
+    allowed.step(store, |store, holds| report(store, holds, 1, "running")).await
+}
+
+/// Runs the scenario with the power failing at an operation; how many operations there were.
+async fn fail_at(operation: u64, lies: bool, opens: impl Fn(&LossyFile) -> Result<Store, StoreError>) -> u64 {
+    let file = LossyFile::default();
+    if lies {
+        file.lie();
+    }
+    file.fail_at(operation);
+    let mut allowed = Allowed { states: vec![Holds::default()], acknowledged: 0 };
+    if let Ok(store) = opens(&file) {
+        // It fails, unless the power outlasts it.
+        let _ = live(&store, &mut allowed).await;
+    }
+    for draw in 0..DRAWS {
+        let mut rng = Rng::with_seed(operation.wrapping_mul(DRAWS) + draw);
+        let survivors = [0.0, 1.0, 0.5, 0.9][usize::try_from(draw).unwrap()];
+        let left = file.after_power_loss(|| rng.f64() < survivors);
+        let when = format!("power lost at operation {operation}, draw {draw}");
+        let store = match opens(&left) {
+            Ok(store) => store,
+            // It was only being made: `Store::open` puts such a file aside.
+            Err(StoreError::Database(_)) if allowed.acknowledged == 0 => continue,
+            Err(error) => panic!("{when}: {error}"),
+        };
+        let mut found = Holds::read(&store).unwrap();
+        allowed.check(&found, &when);
+        // It goes on from there.
+        assign(&store, &mut found, &[20], &[]);
+        store.flush().await.unwrap();
+        assert_eq!(Holds::read(&store).unwrap(), found, "{when}, going on");
+    }
+    file.operations()
+}
+
+fn open(file: &LossyFile) -> Result<Store, StoreError> {
+    let file = file.clone();
+    Store::open_on(move || file.clone())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn the_agents_database_survives_a_power_loss_at_each_write() {
+    let all = fail_at(u64::MAX, false, open).await;
+    assert!(all > 30, "only {all} operations: the scenario does too little");
+    for operation in 0..all {
+        fail_at(operation, false, open).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+#[should_panic(expected = "is none of")]
+async fn a_disk_that_lies_is_noticed() {
+    // Long after the first acknowledgement.
+    fail_at(60, true, open).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_full_disk_is_tried_again_and_nothing_is_forgotten() {
+    let file = LossyFile::default();
+    let store = open(&file).unwrap();
+    let mut holds = Holds::default();
+    assign(&store, &mut holds, &[1], &[]);
+    store.flush().await.unwrap();
+    file.fail_at(file.operations());
+    report(&store, &mut holds, 1, "running");
+    assign(&store, &mut holds, &[2], &[]);
+    assert!(matches!(store.flush().await, Err(StoreError::NotDurable(_))));
+    file.mend();
+    while store.flush().await.is_err() {}
+    assert_eq!(Holds::read(&store).unwrap(), holds);
+}
