@@ -123,9 +123,10 @@ impl Agenda {
         Scope::Services(services)
     }
 
-    /// Whether the scheduler has something to look at; it is off the agenda then.
-    pub fn take_placement(&mut self) -> bool {
-        std::mem::take(&mut self.placement)
+    /// Whether the scheduler has something to look at.
+    #[must_use]
+    pub fn is_placement_due(&self) -> bool {
+        self.placement
     }
 
     fn task(&mut self, state: &State, id: TaskId) {

@@ -1,6 +1,7 @@
-//! What a controller does while it leads: loops that look at the applied state, decide with the pure functions of
-//! `wharf-cluster`, and propose. Each waits until its last command is applied before it decides again.
+//! What a controller does while it leads: loops that look at the applied state, [`decide`] and propose. Each waits until
+//! its last command is applied before it decides again.
 
+pub mod decide;
 pub mod dispatch;
 mod members;
 mod orchestrate;
@@ -8,11 +9,10 @@ mod schedule;
 
 pub use members::is_caught_up;
 
-use crate::{core::Core, propose::WriteError, replica::Change};
+use crate::{core::Core, propose::WriteError};
 use std::{sync::Arc, time::Duration};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use wharf_cluster::orchestrator::Agenda;
 
 /// What is waited before loops that ended by themselves are started again.
 const RESTART_PAUSE: Duration = Duration::from_millis(200);
@@ -59,16 +59,3 @@ pub async fn run(core: Arc<Core>, stop: CancellationToken) {
 
 /// What ends a loop: the leader is one no longer, or its replica has stopped.
 type Ended = Result<(), WriteError>;
-
-/// Notes what a change touches.
-fn observe(core: &Core, agenda: &mut Agenda, change: &Change) {
-    match change {
-        Change::Everything => *agenda = Agenda::everything(),
-        Change::Batch(batch) => {
-            let state = core.published.state();
-            for event in &batch.events {
-                agenda.observe(&state, event);
-            }
-        }
-    }
-}

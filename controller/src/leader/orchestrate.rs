@@ -1,12 +1,14 @@
-//! The orchestrators' loop: looks at the services that something happened to, and at those whose time has come.
+//! The orchestrators' loop: waits until something is due, and proposes what they decide.
 
-use super::{Ended, observe};
-use crate::{clock, core::Core, raft::ProposeError, replica::Changes};
-use std::{sync::Arc, time::Duration};
-use wharf_cluster::{
-    ids::Timestamp,
-    orchestrator::{Agenda, Limits, reconcile},
+use super::{Ended, decide::Orchestrating};
+use crate::{
+    clock,
+    core::Core,
+    raft::ProposeError,
+    replica::{Change, Changes},
 };
+use std::{sync::Arc, time::Duration};
+use wharf_cluster::ids::Timestamp;
 
 /// Longest sleep between two looks at the clock, which may be set.
 const LONGEST_NAP: Duration = Duration::from_secs(60);
@@ -14,41 +16,58 @@ const LONGEST_NAP: Duration = Duration::from_secs(60);
 const FAILURE_PAUSE: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(core: Arc<Core>) -> Ended {
-    let limits = Limits::default();
     let mut changes = core.published.subscribe();
-    let mut agenda = Agenda::everything();
+    let mut orchestrating = Orchestrating::default();
     loop {
-        let now = wait(&core, &mut changes, &mut agenda).await?;
+        let now = wait(&core, &mut changes, &mut orchestrating).await?;
         let state = core.published.state();
-        let scope = agenda.take(&state, now);
-        match tokio::task::spawn_blocking(move || reconcile(&state, &scope, now, &limits)).await {
-            Ok(plan) => {
-                agenda.absorb(&plan);
-                core.proposer.insist_all(plan.commands).await?;
+        let decide = move || {
+            let commands = orchestrating.decide(&state, now);
+            (orchestrating, commands)
+        };
+        match tokio::task::spawn_blocking(decide).await {
+            Ok((decided, commands)) => {
+                orchestrating = decided;
+                core.proposer.insist_all(commands).await?;
             }
             Err(error) => {
                 tracing::error!(%error, "the orchestrator failed; it will look at everything again");
                 tokio::time::sleep(FAILURE_PAUSE).await;
-                agenda = Agenda::everything();
+                orchestrating = Orchestrating::default();
             }
         }
     }
 }
 
 /// Waits until something is due.
-async fn wait(core: &Core, changes: &mut Changes, agenda: &mut Agenda) -> Result<Timestamp, ProposeError> {
+async fn wait(
+    core: &Core,
+    changes: &mut Changes,
+    orchestrating: &mut Orchestrating,
+) -> Result<Timestamp, ProposeError> {
     loop {
         while let Some(change) = changes.try_next() {
-            observe(core, agenda, &change);
+            observe(core, orchestrating, &change);
         }
         let now = clock::now();
-        if agenda.is_due(now) {
+        if orchestrating.is_due(now) {
             return Ok(now);
         }
-        let nap = agenda.next_wake().map_or(LONGEST_NAP, |wake| Duration::from_millis(wake.since(now)));
+        let wake = orchestrating.next_wake();
+        let nap = wake.map_or(LONGEST_NAP, |wake| Duration::from_millis(wake.since(now)));
         tokio::select! {
-            change = changes.next() => observe(core, agenda, &change.ok_or(ProposeError::Stopped)?),
+            change = changes.next() => observe(core, orchestrating, &change.ok_or(ProposeError::Stopped)?),
             () = tokio::time::sleep(nap.min(LONGEST_NAP)) => {}
+        }
+    }
+}
+
+fn observe(core: &Core, orchestrating: &mut Orchestrating, change: &Change) {
+    match change {
+        Change::Everything => orchestrating.observe_everything(),
+        Change::Batch(batch) => {
+            let state = core.published.state();
+            batch.events.iter().for_each(|event| orchestrating.observe(&state, event));
         }
     }
 }

@@ -1,9 +1,12 @@
-//! The scheduler's loop: places what wants a node, in batches, whenever that or the room for it has changed.
+//! The scheduler's loop: waits until there may be something to place, and proposes what it decides.
 
-use super::{Ended, observe};
-use crate::{core::Core, raft::ProposeError, replica::Changes};
+use super::{Ended, decide::Scheduling};
+use crate::{
+    core::Core,
+    raft::ProposeError,
+    replica::{Change, Changes},
+};
 use std::{sync::Arc, time::Duration};
-use wharf_cluster::{orchestrator::Agenda, scheduler::schedule};
 
 /// Tasks that are asked for within this time are placed by one decision.
 const DEBOUNCE: Duration = Duration::from_millis(1);
@@ -12,43 +15,51 @@ const FAILURE_PAUSE: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(core: Arc<Core>) -> Ended {
     let mut changes = core.published.subscribe();
-    let mut agenda = Agenda::everything();
+    let mut scheduling = Scheduling::default();
     loop {
-        wait(&core, &mut changes, &mut agenda).await?;
+        wait(&core, &mut changes, &mut scheduling).await?;
         let state = core.published.state();
-        match tokio::task::spawn_blocking(move || schedule(&state)).await {
-            Ok(decisions) => {
-                // A placement that was refused when it was applied is decided again; so is what exceeded the batch.
-                let again = decisions.more || !decisions.placed.is_empty();
-                core.proposer.insist_all(decisions.commands()).await?;
-                if again {
-                    agenda = Agenda::everything();
-                }
+        let decide = move || {
+            let commands = scheduling.decide(&state);
+            (scheduling, commands)
+        };
+        match tokio::task::spawn_blocking(decide).await {
+            Ok((decided, commands)) => {
+                scheduling = decided;
+                core.proposer.insist_all(commands).await?;
             }
             Err(error) => {
                 tracing::error!(%error, "the scheduler failed; it will try again");
                 tokio::time::sleep(FAILURE_PAUSE).await;
-                agenda = Agenda::everything();
+                scheduling = Scheduling::default();
             }
         }
     }
 }
 
 /// Waits until there may be something to place.
-async fn wait(core: &Core, changes: &mut Changes, agenda: &mut Agenda) -> Result<(), ProposeError> {
+async fn wait(core: &Core, changes: &mut Changes, scheduling: &mut Scheduling) -> Result<(), ProposeError> {
     loop {
         while let Some(change) = changes.try_next() {
-            observe(core, agenda, &change);
+            observe(core, scheduling, &change);
         }
-        if agenda.take_placement() {
+        if scheduling.is_due() {
             tokio::time::sleep(DEBOUNCE).await;
             while let Some(change) = changes.try_next() {
-                observe(core, agenda, &change);
+                observe(core, scheduling, &change);
             }
-            // What came in between is decided now; the rest of the agenda is the orchestrators'.
-            *agenda = Agenda::default();
             return Ok(());
         }
-        observe(core, agenda, &changes.next().await.ok_or(ProposeError::Stopped)?);
+        observe(core, scheduling, &changes.next().await.ok_or(ProposeError::Stopped)?);
+    }
+}
+
+fn observe(core: &Core, scheduling: &mut Scheduling, change: &Change) {
+    match change {
+        Change::Everything => scheduling.observe_everything(),
+        Change::Batch(batch) => {
+            let state = core.published.state();
+            batch.events.iter().for_each(|event| scheduling.observe(&state, event));
+        }
     }
 }

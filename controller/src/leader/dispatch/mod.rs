@@ -1,21 +1,15 @@
-//! The dispatcher: the agents' sessions, what each is told to hold, what they report, and whether they are there.
+//! The agents' sessions, as far as they are streams, tasks and time; what is said in them is decided in
+//! [`super::decide::dispatch`].
 //!
 //! It exists for the time of one leadership ([`Term`]); a deposed leader ends its sessions, and the agents go to the
 //! next one.
 
-mod assignment;
-#[cfg(test)]
-mod fixture;
 mod follow;
-mod holdings;
-mod liveness;
-mod nodes;
-mod reports;
-mod session;
+mod serve;
 mod streams;
+mod tend;
 mod term;
 
-pub use session::{Ending, Session};
 pub use streams::{Answer, AskError};
 pub use term::Term;
 
@@ -30,7 +24,7 @@ use tokio::{sync::watch, task::JoinSet};
 /// Where the sessions are, if this controller leads.
 pub struct Dispatcher {
     active: watch::Sender<Option<Arc<Term>>>,
-    /// Never goes back, though a term's loops may begin anew.
+    /// Number of the latest session. Never goes back, though a term's loops may begin anew.
     sessions: AtomicU64,
 }
 
@@ -43,11 +37,11 @@ impl Default for Dispatcher {
 impl Dispatcher {
     /// Begins to take sessions in `term`, and starts the loops that go with it.
     pub(super) fn begin(&self, core: &Arc<Core>, term: u64, loops: &mut JoinSet<Ended>) -> Arc<Term> {
+        // Before the term looks at the state, so that nothing is missed in between.
         let changes = core.published.subscribe();
-        let (term, queues) = Term::new(core.clone(), term);
+        let term = Term::new(core.clone(), term, self.sessions.load(Ordering::Relaxed));
         loops.spawn(follow::run(term.clone(), changes));
-        loops.spawn(reports::run(term.clone(), queues.reports));
-        loops.spawn(nodes::run(term.clone(), queues.nodes));
+        loops.spawn(tend::run(term.clone()));
         self.active.send_replace(Some(term.clone()));
         term
     }
@@ -55,7 +49,7 @@ impl Dispatcher {
     /// Ends every session of a term.
     pub(super) fn end(&self, term: &Arc<Term>) {
         self.active.send_replace(None);
-        term.end_all(Ending::Deposed);
+        self.sessions.store(term.end(), Ordering::Relaxed);
     }
 
     /// The present leadership, if it is this controller's.
@@ -75,9 +69,5 @@ impl Dispatcher {
                 std::future::pending::<()>().await;
             }
         }
-    }
-
-    fn next_session(&self) -> u64 {
-        self.sessions.fetch_add(1, Ordering::Relaxed) + 1
     }
 }

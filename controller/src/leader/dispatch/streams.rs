@@ -1,6 +1,6 @@
 //! Streams that agents open because they were asked to in their session: nobody dials agents.
 
-use super::term::Term;
+use super::{super::decide::dispatch::Unasked, term::Term};
 use parking_lot::Mutex;
 use ring::rand::{SecureRandom, SystemRandom};
 use std::{collections::HashMap, time::Duration};
@@ -55,17 +55,19 @@ impl Term {
     /// # Errors
     /// When the agent isn't there, or doesn't do it in time.
     pub async fn ask(&self, node: NodeId, what: What) -> Result<Answer, AskError> {
-        let session = self.session(node).ok_or(AskError::NoSession)?;
         let stream_id = random_id()?;
         let (give, given) = oneshot::channel();
         self.streams.waiting.lock().insert(stream_id.clone(), Waiting { node, give });
         let forget = Forget { streams: &self.streams, stream_id: &stream_id };
-        if !session.ask(OpenStream { stream_id: stream_id.clone(), what: Some(what) }) {
-            return Err(AskError::Busy);
-        }
+        let stream = OpenStream { stream_id: stream_id.clone(), what: Some(what) };
+        let key = self.with(|dispatch, _, _| dispatch.ask(node, stream)).map_err(|why| match why {
+            Unasked::NoSession => AskError::NoSession,
+            Unasked::Busy => AskError::Busy,
+        })?;
+        let session = self.session(key).ok_or(AskError::NoSession)?;
         let answer = tokio::select! {
             answer = tokio::time::timeout(PATIENCE, given) => answer,
-            () = session.ended() => return Err(AskError::NoSession),
+            _ = session.ended() => return Err(AskError::NoSession),
         };
         drop(forget);
         answer.ok().and_then(Result::ok).ok_or(AskError::NoAnswer)

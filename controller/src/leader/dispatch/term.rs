@@ -1,83 +1,73 @@
-//! One leadership's sessions.
+//! One leadership's sessions: the dispatcher's decisions behind a lock, and who is to be woken by them.
 
 use super::{
-    holdings::Holdings,
-    liveness::Liveness,
-    nodes::News,
-    reports::Reported,
-    session::{Ending, Session},
+    super::decide::dispatch::{Dispatch, Ending, SessionKey},
     streams::Streams,
 };
 use crate::core::Core;
 use parking_lot::Mutex;
 use std::{
-    collections::{BTreeSet, HashMap},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    collections::HashMap,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
-use tokio::{
-    sync::{mpsc, watch},
-    time::Instant,
-};
-use wharf_cluster::{
-    ids::{NodeId, TaskId},
-    model::NodeState,
-    state::State,
-};
-
-/// Reports that wait to be proposed; more make their agents wait.
-const REPORTS: usize = 1024;
-/// News of nodes that wait to be proposed; more make their sessions wait.
-const NEWS: usize = 256;
+use tokio::{sync::Notify, time::Instant};
+use tokio_util::sync::CancellationToken;
+use wharf_cluster::state::State;
 
 /// One leadership's sessions.
 pub struct Term {
     pub(super) core: Arc<Core>,
     /// Raft's term.
-    pub(super) number: u64,
-    pub(super) holdings: Mutex<Holdings>,
-    pub(super) liveness: Mutex<Liveness>,
+    number: u64,
+    began: Instant,
+    dispatch: Mutex<Dispatch>,
+    /// Locked after `dispatch`, where both are.
+    sessions: Mutex<HashMap<SessionKey, Arc<Session>>>,
     pub(super) streams: Streams,
-    /// Addresses of all controllers.
-    pub(super) controllers: watch::Sender<Vec<String>>,
-    pub(super) reports: mpsc::Sender<Reported>,
-    pub(super) nodes: mpsc::Sender<News>,
-    sessions: Mutex<HashMap<NodeId, Arc<Session>>>,
-    node_count: AtomicUsize,
+    /// There is something to propose.
+    pub(super) due: Notify,
+    /// Reports were applied, and there may be room for more.
+    pub(super) room: Notify,
 }
 
-/// What the term's loops read.
-pub(super) struct Queues {
-    pub(super) reports: mpsc::Receiver<Reported>,
-    pub(super) nodes: mpsc::Receiver<News>,
+/// What wakes those who serve a session.
+#[derive(Debug, Default)]
+pub(super) struct Session {
+    /// There is something to say.
+    pub(super) wake: Notify,
+    over: CancellationToken,
+    ending: OnceLock<Ending>,
+}
+
+impl Session {
+    /// Waits until the session ends, and says why.
+    pub(super) async fn ended(&self) -> Ending {
+        self.over.cancelled().await;
+        self.ending.get().copied().unwrap_or(Ending::Deposed)
+    }
+
+    fn end(&self, why: Ending) {
+        // The first reason counts.
+        let _ = self.ending.set(why);
+        self.over.cancel();
+    }
 }
 
 impl Term {
-    /// A term without sessions. Every node that isn't known to be down gets its full time to come back.
-    pub(super) fn new(core: Arc<Core>, number: u64) -> (Arc<Self>, Queues) {
-        let state = core.published.state();
-        let node_count = state.nodes().count();
-        let deadline = Instant::now() + core.timings.ttl_for(node_count);
-        let expected = state.nodes().filter(|node| node.status.state != NodeState::Down);
-        let liveness = Liveness::expecting(expected.map(|node| node.id), deadline);
-        let (reports, report_queue) = mpsc::channel(REPORTS);
-        let (nodes, node_queue) = mpsc::channel(NEWS);
-        let term = Term {
-            number,
-            holdings: Mutex::new(Holdings::of(&state)),
-            liveness: Mutex::new(liveness),
-            streams: Streams::default(),
-            controllers: watch::Sender::new(addresses(&state)),
-            reports,
-            nodes,
-            sessions: Mutex::default(),
-            node_count: AtomicUsize::new(node_count),
+    /// A term without sessions; they are counted on from `sessions`.
+    pub(super) fn new(core: Arc<Core>, number: u64, sessions: u64) -> Arc<Self> {
+        let dispatch = Dispatch::new(number, sessions, core.timings, &core.published.state(), Duration::ZERO);
+        Arc::new(Term {
             core,
-        };
-        (Arc::new(term), Queues { reports: report_queue, nodes: node_queue })
+            number,
+            began: Instant::now(),
+            dispatch: Mutex::new(dispatch),
+            sessions: Mutex::default(),
+            streams: Streams::default(),
+            due: Notify::new(),
+            room: Notify::new(),
+        })
     }
 
     /// Raft's term.
@@ -86,85 +76,57 @@ impl Term {
         self.number
     }
 
-    /// Begins a session of a node; another one that it has ends.
-    pub(super) fn open(&self, node: NodeId) -> Arc<Session> {
-        let session = Arc::new(Session::new(node, self.core.dispatcher.next_session()));
-        self.heard(node);
-        if let Some(before) = self.sessions.lock().insert(node, session.clone()) {
-            before.end(Ending::Replaced);
+    /// The moment at which the dispatcher's time is `at`.
+    pub(super) fn instant(&self, at: Duration) -> Instant {
+        self.began + at
+    }
+
+    /// Has the dispatcher decide on something, and wakes whom that concerns.
+    pub(super) fn with<T>(&self, act: impl FnOnce(&mut Dispatch, &State, Duration) -> T) -> T {
+        let (result, stirred) = {
+            let mut dispatch = self.dispatch.lock();
+            // Read under the lock: neither time nor state go back from one call to the next.
+            let state = self.core.published.state();
+            let result = act(&mut dispatch, &state, self.began.elapsed());
+            (result, dispatch.stirred())
+        };
+        if !stirred.awake.is_empty() || !stirred.ended.is_empty() {
+            let mut sessions = self.sessions.lock();
+            for session in stirred.awake.iter().filter_map(|key| sessions.get(key)) {
+                session.wake.notify_one();
+            }
+            for (key, why) in stirred.ended {
+                if let Some(session) = sessions.remove(&key) {
+                    session.end(why);
+                }
+            }
         }
+        if stirred.propose {
+            self.due.notify_one();
+        }
+        result
+    }
+
+    /// What wakes those who serve a session, if it has not ended.
+    pub(super) fn session(&self, key: SessionKey) -> Option<Arc<Session>> {
+        self.sessions.lock().get(&key).cloned()
+    }
+
+    /// To be called for a session that has just begun, before the dispatcher decides on anything else.
+    pub(super) fn begin(&self, key: SessionKey) -> Arc<Session> {
+        let session = Arc::new(Session::default());
+        self.sessions.lock().insert(key, session.clone());
         session
     }
 
-    /// Forgets a session that has ended, unless another has taken its place.
-    pub(super) fn close(&self, session: &Arc<Session>) {
-        let mut sessions = self.sessions.lock();
-        if sessions.get(&session.node).is_some_and(|current| Arc::ptr_eq(current, session)) {
-            sessions.remove(&session.node);
-        }
+    /// Forgets a session whose stream has ended.
+    pub(super) fn close(&self, key: SessionKey) {
+        self.with(|dispatch, _, _| dispatch.close(key));
+        self.sessions.lock().remove(&key);
     }
 
-    /// The session of a node.
-    #[must_use]
-    pub fn session(&self, node: NodeId) -> Option<Arc<Session>> {
-        self.sessions.lock().get(&node).cloned()
+    /// Ends every session. The number of the latest.
+    pub(super) fn end(&self) -> u64 {
+        self.with(|dispatch, _, _| dispatch.end())
     }
-
-    pub(super) fn each_session(&self, act: impl FnMut(&Arc<Session>)) {
-        self.sessions.lock().values().for_each(act);
-    }
-
-    pub(super) fn end(&self, node: NodeId, why: Ending) {
-        let session = self.sessions.lock().remove(&node);
-        if let Some(session) = session {
-            session.end(why);
-        }
-    }
-
-    pub(super) fn end_all(&self, why: Ending) {
-        for (_, session) in self.sessions.lock().drain() {
-            session.end(why);
-        }
-    }
-
-    /// Tells a node's session that these tasks have changed.
-    pub(super) fn mark(&self, node: NodeId, tasks: BTreeSet<TaskId>) {
-        if let Some(session) = self.session(node) {
-            session.mark(tasks);
-        }
-    }
-
-    /// A node has said something.
-    pub(super) fn heard(&self, node: NodeId) {
-        self.liveness.lock().heard(node, Instant::now() + self.ttl());
-    }
-
-    pub(super) fn ttl(&self) -> Duration {
-        self.core.timings.ttl_for(self.node_count())
-    }
-
-    pub(super) fn heartbeat(&self) -> Duration {
-        self.core.timings.heartbeat_for(self.node_count())
-    }
-
-    pub(super) fn node_count(&self) -> usize {
-        self.node_count.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn count_nodes(&self, state: &State) {
-        self.node_count.store(state.nodes().count(), Ordering::Relaxed);
-    }
-
-    pub(super) fn list_controllers(&self, state: &State) {
-        let now = addresses(state);
-        self.controllers.send_if_modified(|shown| {
-            let changed = *shown != now;
-            *shown = now;
-            changed
-        });
-    }
-}
-
-fn addresses(state: &State) -> Vec<String> {
-    state.controllers().map(|controller| controller.address.clone()).collect()
 }

@@ -1,6 +1,6 @@
 //! What one session has told its agent to hold, and the difference to what it should.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use wharf_cluster::{
     ids::{NodeId, TaskId},
     model::{DesiredState, Slot, Task},
@@ -13,13 +13,13 @@ use wharf_proto::v1::{AssignedTask, AssignmentDifference, AssignmentFull, Genera
 pub(super) struct Assignment {
     node: NodeId,
     generation: Generation,
-    told: HashMap<TaskId, DesiredState>,
+    told: BTreeMap<TaskId, DesiredState>,
 }
 
 impl Assignment {
     /// Nothing yet, in session `session` of term `term`.
     pub(super) fn new(node: NodeId, term: u64, session: u64) -> Self {
-        Assignment { node, generation: Generation { term, session, sequence: 0 }, told: HashMap::new() }
+        Assignment { node, generation: Generation { term, session, sequence: 0 }, told: BTreeMap::new() }
     }
 
     /// Everything that the agent should hold: those of `tasks` that are on its node.

@@ -1,6 +1,6 @@
 //! Which tasks each node holds, those that have ended and are not forgotten yet too: what the state has no index for.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use wharf_cluster::{
     event::Event,
     ids::{NodeId, TaskId},
@@ -10,8 +10,8 @@ use wharf_cluster::{
 /// Tasks by node.
 #[derive(Debug, Default)]
 pub(super) struct Holdings {
-    by_node: HashMap<NodeId, BTreeSet<TaskId>>,
-    node_of: HashMap<TaskId, NodeId>,
+    by_node: BTreeMap<NodeId, BTreeSet<TaskId>>,
+    node_of: BTreeMap<TaskId, NodeId>,
 }
 
 impl Holdings {
