@@ -134,8 +134,7 @@ impl Cluster {
                 |all| all.iter().filter(|one| one.role != "learner").count() == wanted,
             );
         }
-        let addresses: Vec<String> =
-            self.controllers.iter().map(|member| format!("{}:7400", member.host.address)).collect();
+        let addresses = self.controller_addresses();
         self.ok(&[
             "context",
             "set",
@@ -220,6 +219,14 @@ impl Cluster {
         }
     }
 
+    /// Tells a controller to end, and waits until it has.
+    pub fn stop_controller(&mut self, index: usize) {
+        if let Some(mut process) = self.controllers[index].process.take() {
+            process.signal(nix::sys::signal::Signal::SIGTERM);
+            process.wait();
+        }
+    }
+
     /// The running program of a controller.
     #[must_use]
     pub fn controller(&self, index: usize) -> Option<&Process> {
@@ -229,11 +236,22 @@ impl Cluster {
     /// Index of the leader.
     #[must_use]
     pub fn leader(&self) -> usize {
-        wait_for("a leader", 30, || {
-            let all: Vec<ControllerView> = self.try_json(&["get", "controllers", "-o", "json"])?;
-            let leader = all.into_iter().find(|one| one.role == "leader")?;
-            self.controllers.iter().position(|member| member.name == leader.name)
-        })
+        wait_for("a leader", 30, || self.leader_if_any("20s"))
+    }
+
+    /// Index of the leader, if one is found within `time`.
+    #[must_use]
+    pub fn leader_if_any(&self, time: &str) -> Option<usize> {
+        let all: Vec<ControllerView> =
+            self.try_json(&["get", "controllers", "-o", "json", "--timeout", time])?;
+        let leader = all.into_iter().find(|one| one.role == "leader")?;
+        self.controllers.iter().position(|member| member.name == leader.name)
+    }
+
+    /// `host:port` of every controller.
+    #[must_use]
+    pub fn controller_addresses(&self) -> Vec<String> {
+        self.controllers.iter().map(|member| format!("{}:7400", member.host.address)).collect()
     }
 
     fn start_registry(&mut self, token: &str) {
@@ -268,8 +286,7 @@ impl Cluster {
     }
 
     fn start_agent_with(&mut self, index: usize, token: &str) {
-        let controllers: Vec<String> =
-            self.controllers.iter().map(|member| format!("{}:7400", member.host.address)).collect();
+        let controllers = self.controller_addresses();
         let member = &self.agents[index];
         let mut args = [
             "--join",

@@ -1,8 +1,11 @@
 //! Hosts: network namespaces on a switch.
 
+use nix::sched::{CloneFlags, setns};
 use std::{
+    fs::File,
     process::Command,
     sync::atomic::{AtomicU32, Ordering},
+    thread::{self, JoinHandle},
 };
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -11,6 +14,17 @@ static COUNT: AtomicU32 = AtomicU32::new(0);
 #[derive(Debug)]
 pub struct Switch {
     namespace: String,
+}
+
+/// Which packets a host drops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// Those that come to it.
+    Inbound,
+    /// Those that it sends.
+    Outbound,
+    /// Both.
+    Both,
 }
 
 /// A network namespace with one address, plugged into a switch.
@@ -94,6 +108,59 @@ impl Host {
         let mut command = Command::new("nsenter");
         command.arg(format!("--net=/run/netns/{}", self.namespace)).arg("--").arg(program);
         command
+    }
+
+    /// Runs `task` on a thread that is on this host, and whose connections are made from here.
+    ///
+    /// # Panics
+    /// When the thread can't be started, or (in the thread) when it can't enter the host.
+    pub fn spawn<T: Send + 'static>(&self, task: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+        let namespace = format!("/run/netns/{}", self.namespace);
+        let run = move || {
+            let file = File::open(&namespace).expect("the host is there");
+            setns(file, CloneFlags::CLONE_NEWNET).expect("root may enter a host");
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.expect("a runtime can be made").block_on(task)
+        };
+        thread::Builder::new()
+            .name(format!("on {}", self.address))
+            .spawn(run)
+            .expect("a thread can be started")
+    }
+
+    /// Drops what comes from these addresses, or goes to them, besides what is dropped already.
+    ///
+    /// # Panics
+    /// When `nft` fails.
+    pub fn block(&self, direction: Direction, addresses: &[&str]) {
+        let those = addresses.join(", ");
+        let chain = |hook: &str, field: &str| {
+            format!(
+                "add chain inet faults {hook} {{ type filter hook {hook} priority -300; }}\n\
+                 add rule inet faults {hook} ip {field} {{ {those} }} drop\n"
+            )
+        };
+        let mut rules = String::from("add table inet faults\n");
+        if direction != Direction::Outbound {
+            rules += &chain("input", "saddr");
+        }
+        if direction != Direction::Inbound {
+            rules += &chain("output", "daddr");
+        }
+        self.nft(&rules);
+    }
+
+    /// Drops nothing any more.
+    ///
+    /// # Panics
+    /// When `nft` fails.
+    pub fn unblock(&self) {
+        self.nft("add table inet faults\ndelete table inet faults\n");
+    }
+
+    fn nft(&self, rules: &str) {
+        let output = self.command("nft").arg(rules).output().expect("nft can be run (package nftables)");
+        assert!(output.status.success(), "nft {rules}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
     /// Pulls the plug.

@@ -7,14 +7,16 @@ mod cluster;
 mod host;
 mod hostile;
 mod image;
+pub mod linear;
 mod lossy_file;
+mod partition;
 mod process;
 pub mod stack;
 mod view;
 mod wait;
 
 pub use cluster::{Cluster, Options};
-pub use host::{Host, Switch};
+pub use host::{Direction, Host, Switch};
 pub use hostile::push_image_with_layer;
 pub use image::{busybox_rootfs, import_busybox};
 pub use lossy_file::LossyFile;
