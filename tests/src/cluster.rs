@@ -538,7 +538,11 @@ impl Drop for Cluster {
 }
 
 /// The folder of the programs under test.
-fn programs() -> PathBuf {
+///
+/// # Panics
+/// When they are not built.
+#[must_use]
+pub fn programs() -> PathBuf {
     if let Some(folder) = std::env::var_os("WHARF_BIN_DIR") {
         return PathBuf::from(folder);
     }

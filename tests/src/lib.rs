@@ -15,7 +15,7 @@ pub mod stack;
 mod view;
 mod wait;
 
-pub use cluster::{Cluster, Options};
+pub use cluster::{Cluster, Options, programs};
 pub use host::{Direction, Host, Switch};
 pub use hostile::push_image_with_layer;
 pub use image::{busybox_rootfs, import_busybox};

@@ -25,12 +25,23 @@ impl Process {
     /// When it can't be started.
     #[must_use]
     pub fn start(host: &Host, program: &Path, args: &[String], env: &[(&str, &str)], log: &Path) -> Self {
+        let mut command = host.command(program.to_str().expect("the build's path is text"));
+        command.args(args).envs(env.iter().copied());
+        Process::run(command, log)
+    }
+
+    /// Starts a command as it is, appending its output to `log`.
+    ///
+    /// # Panics
+    /// When it can't be started.
+    #[must_use]
+    pub fn run(mut command: Command, log: &Path) -> Self {
         let output = OpenOptions::new().create(true).append(true).open(log).expect("the log can be written");
         let errors = output.try_clone().expect("a file can be shared");
-        let mut command: Command = host.command(program.to_str().expect("the build's path is text"));
-        command.args(args).envs(env.iter().copied()).env("RUST_BACKTRACE", "1");
-        let child =
-            command.stdin(Stdio::null()).stdout(output).stderr(errors).spawn().expect("nsenter can be run");
+        command.env("RUST_BACKTRACE", "1").stdin(Stdio::null()).stdout(output).stderr(errors);
+        let child = command
+            .spawn()
+            .unwrap_or_else(|error| panic!("{} can't be run: {error}", command.get_program().display()));
         Process { child, log: log.to_owned() }
     }
 

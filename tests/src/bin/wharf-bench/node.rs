@@ -1,10 +1,7 @@
-//! The figures that people are promised, measured on a real cluster on this machine:
-//! `cargo run --release -p wharf-tests --bin wharf-bench` (as root, after `cargo build --release --bins`).
+//! What one node does with many replicas, and the memory of every part.
 
-use std::{
-    fs,
-    time::{Duration, Instant},
-};
+use crate::report::{Report, times};
+use std::{fs, time::Instant};
 use wharf_tests::{Cluster, Options, TaskView, import_busybox, stack};
 
 /// Replicas that are started at once.
@@ -12,9 +9,8 @@ const REPLICAS: usize = 50;
 /// How often the start is measured.
 const ROUNDS: usize = 5;
 
-fn main() {
-    println!("machine: {} cpus, kernel {}", cpus(), read("/proc/sys/kernel/osrelease").trim());
-    println!("command: cargo run --release -p wharf-tests --bin wharf-bench");
+/// Measures and prints it.
+pub fn measure(report: &mut Report) {
     let cluster = Cluster::with(Options { controllers: 3, agents: 1, ..Options::default() });
     let image = import_busybox(&cluster, "1");
     memory(&cluster, "idle");
@@ -43,8 +39,8 @@ fn main() {
         gone(&cluster);
         removals.push(began.elapsed());
     }
-    figure(&format!("{REPLICAS} replicas on one node, `wharf apply` until all run"), &mut starts);
-    figure(&format!("{REPLICAS} replicas removed, `wharf rm` until none is left"), &mut removals);
+    times(report, &format!("{REPLICAS} replicas on one node, `wharf apply` until all run"), &starts);
+    times(report, &format!("{REPLICAS} replicas removed, `wharf rm` until none is left"), &removals);
 }
 
 fn gone(cluster: &Cluster) {
@@ -53,17 +49,6 @@ fn gone(cluster: &Cluster) {
         "every task is gone",
         || cluster.ok(&["get", "tasks", "--all", "-o", "name"]),
         String::is_empty,
-    );
-}
-
-fn figure(what: &str, times: &mut [Duration]) {
-    times.sort();
-    println!(
-        "{what}: median {:.2} s, min {:.2} s, max {:.2} s ({} rounds)",
-        times[times.len() / 2].as_secs_f64(),
-        times[0].as_secs_f64(),
-        times[times.len() - 1].as_secs_f64(),
-        times.len()
     );
 }
 
@@ -88,7 +73,8 @@ fn shims(tasks: &[TaskView]) {
     }
 }
 
-fn parent(pid: u32) -> Option<u32> {
+/// The process that started another one.
+pub fn parent(pid: u32) -> Option<u32> {
     let status = read(&format!("/proc/{pid}/status"));
     status.lines().find_map(|line| line.strip_prefix("PPid:")).and_then(|text| text.trim().parse().ok())
 }
@@ -115,8 +101,4 @@ fn kib(pid: u32, key: &str) -> Option<u64> {
 
 fn read(path: &str) -> String {
     fs::read_to_string(path).unwrap_or_default()
-}
-
-fn cpus() -> usize {
-    std::thread::available_parallelism().map_or(0, Into::into)
 }
