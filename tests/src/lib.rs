@@ -12,6 +12,7 @@ mod lossy_file;
 mod partition;
 mod process;
 pub mod stack;
+mod strace;
 mod view;
 mod wait;
 
@@ -21,5 +22,6 @@ pub use hostile::push_image_with_layer;
 pub use image::{busybox_rootfs, import_busybox};
 pub use lossy_file::LossyFile;
 pub use process::Process;
+pub use strace::{Strace, Syscall};
 pub use view::{ControllerView, NodeView, ServiceView, TaskView};
 pub use wait::{wait_for, within};
