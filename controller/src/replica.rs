@@ -3,7 +3,7 @@
 //! Readers get the state of the last applied batch as a pointer, without waiting for anything. Whoever has to act on
 //! what happens subscribes to the events; one that falls behind is told so and looks at the whole state instead.
 
-use crate::raft::{ConfState, MemberChange, RestoreError, SnapshotEncoder, StateMachine};
+use crate::raft::{ConfState, MemberChange, RestoreError, SnapshotDecoder, SnapshotEncoder, StateMachine};
 use parking_lot::RwLock;
 use std::sync::Arc;
 use tokio::sync::broadcast::{self, error::RecvError};
@@ -11,7 +11,7 @@ use wharf_cluster::{
     event::Event,
     state::{Outcome, State},
 };
-use wharf_proto::codec::{decode_command, decode_snapshot, encode_snapshot};
+use wharf_proto::codec::{SnapshotFormat, decode_command, decode_snapshot, encode_snapshot};
 
 /// Batches that a subscriber may be behind.
 const SUBSCRIBER_QUEUE: usize = 512;
@@ -70,7 +70,9 @@ impl Published {
     }
 
     fn publish(&self, view: View, change: Change) {
-        *self.view.write() = view;
+        let before = std::mem::replace(&mut *self.view.write(), view);
+        // Not while readers wait: what only the old state held is freed here.
+        drop(before);
         // Nobody listens on a follower without watchers.
         let _ = self.changes.send(change);
     }
@@ -129,6 +131,7 @@ impl Replica {
 
 impl StateMachine for Replica {
     type Output = Outcome;
+    type Restored = State;
 
     fn apply(&mut self, index: u64, _term: u64, command: &[u8]) -> Outcome {
         match decode_command(command) {
@@ -161,15 +164,20 @@ impl StateMachine for Replica {
 
     fn snapshot(&self) -> SnapshotEncoder {
         let state = self.state.clone();
-        Box::new(move || encode_snapshot(&state))
+        Box::new(move |to| encode_snapshot(&state, SnapshotFormat::Facts, to))
     }
 
-    fn restore(&mut self, index: u64, bytes: &[u8]) -> Result<(), RestoreError> {
-        self.state = decode_snapshot(bytes).map_err(|error| RestoreError(error.to_string()))?;
+    fn decoder(&self) -> SnapshotDecoder<State> {
+        Box::new(|from| decode_snapshot(from).map_err(|error| RestoreError(error.to_string())))
+    }
+
+    fn restore(&mut self, index: u64, state: State) {
+        let before = (std::mem::replace(&mut self.state, state), self.published.view());
         self.events.clear();
         self.restored = true;
         self.applied_batch(index);
-        Ok(())
+        // To free a large state takes as long as an election: not here.
+        let _ = std::thread::Builder::new().name("free-state".to_owned()).spawn(move || drop(before));
     }
 }
 
@@ -219,10 +227,12 @@ mod tests {
         let (mut replica, published) = Replica::new();
         replica.apply(1, 1, &register("one")).unwrap();
         replica.applied_batch(1);
-        let bytes = replica.snapshot()();
+        let mut bytes = Vec::new();
+        replica.snapshot()(&mut bytes).unwrap();
         let (mut other, restored) = Replica::new();
-        other.restore(1, &bytes).unwrap();
+        let state = other.decoder()(&mut bytes.as_slice()).unwrap();
+        other.restore(1, state);
         assert_eq!(*restored.state(), *published.state());
-        assert!(other.restore(2, b"nonsense").is_err());
+        assert!(other.decoder()(&mut b"nonsense".as_slice()).is_err());
     }
 }

@@ -42,6 +42,12 @@ impl History {
         &self.records
     }
 
+    /// Takes back a record that was written down, after all older ones.
+    pub(super) fn restore(&mut self, record: Record) {
+        self.next = record.sequence + 1;
+        self.records.push_back(record);
+    }
+
     pub(super) fn push(&mut self, at: Timestamp, words: Words) {
         let Words { kind, name, action, message } = words;
         let record = Record {

@@ -6,12 +6,14 @@ mod load;
 mod plan;
 mod queries;
 mod requests;
+mod stored;
 
 pub use apply::apply;
 pub use history::Record;
 pub use load::NodeLoad;
 pub use plan::{Rejected, plan};
 pub use requests::{Outcome, Reply};
+pub use stored::Fact;
 
 use crate::{
     command::Envelope,
@@ -22,14 +24,12 @@ use crate::{
 use history::History;
 use imbl::{OrdMap, OrdSet};
 use requests::Requests;
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// Everything that the cluster has agreed on, with the indexes that answer its questions.
 ///
 /// Indexes are rebuilt when a snapshot is read, so they can't disagree with what they index.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(from = "stored::Stored", into = "stored::Stored")]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct State {
     cluster: Option<ClusterInfo>,
     tokens: OrdMap<JoinRole, Token>,
@@ -51,9 +51,6 @@ pub struct State {
     /// By service and template version: the scheduler decides about all tasks of one together.
     unplaced: OrdMap<(ServiceId, u64), OrdSet<TaskId>>,
 }
-
-/// The form that is written into snapshots: the facts without the indexes.
-mod stored;
 
 impl State {
     /// Does what `envelope` asks, or refuses: the whole step of a replica. A request that was seen before changes

@@ -56,8 +56,7 @@ impl Reply {
 }
 
 /// The answers kept, oldest first.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(from = "Vector<(RequestId, Timestamp, Outcome)>", into = "Vector<(RequestId, Timestamp, Outcome)>")]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Requests {
     answers: OrdMap<RequestId, (Timestamp, Outcome)>,
     order: Vector<RequestId>,
@@ -81,22 +80,16 @@ impl Requests {
             self.order.pop_front();
         }
     }
-}
 
-impl From<Vector<(RequestId, Timestamp, Outcome)>> for Requests {
-    fn from(stored: Vector<(RequestId, Timestamp, Outcome)>) -> Self {
-        let order = stored.iter().map(|(request, ..)| *request).collect();
-        let answers = stored.into_iter().map(|(request, at, outcome)| (request, (at, outcome))).collect();
-        Requests { answers, order }
+    pub(super) fn len(&self) -> usize {
+        self.order.len()
     }
-}
 
-impl From<Requests> for Vector<(RequestId, Timestamp, Outcome)> {
-    fn from(requests: Requests) -> Self {
-        let Requests { answers, order } = requests;
-        order
-            .into_iter()
-            .filter_map(|request| answers.get(&request).map(|(at, outcome)| (request, *at, outcome.clone())))
-            .collect()
+    /// The answers, oldest first.
+    pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = (RequestId, Timestamp, &Outcome)> {
+        self.order.iter().map(|request| {
+            let (at, outcome) = self.answers.get(request).expect("every request in the order has an answer");
+            (*request, *at, outcome)
+        })
     }
 }

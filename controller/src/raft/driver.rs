@@ -14,7 +14,7 @@ use tokio::time::MissedTickBehavior;
 use super::config::RaftConfig;
 use super::handle::{PeerInput, RaftHandle, Request};
 use super::message;
-use super::node::{CoreError, Effects, RaftCore, SendSnapshot, SnapshotJob, StepError};
+use super::node::{CoreError, Effects, RaftCore, RestoreJob, Restored, SendSnapshot, SnapshotJob, StepError};
 use super::snapshot_chunks::{OutgoingSnapshot, SnapshotInbox};
 use super::state_machine::StateMachine;
 use super::status::RaftStatus;
@@ -32,10 +32,11 @@ const PEERS_A_ROUND: usize = 256;
 const MAX_WRITES: u64 = 64;
 
 /// What the replica's helpers report.
-pub(super) enum Event {
+pub(super) enum Event<S: StateMachine> {
     Persisted(u64),
     WriteFailed(StoreError),
     SnapshotBuilt(Result<SnapshotRecord, StoreError>),
+    Restored(Restored<S>),
     SnapshotSent { peer: u64, arrived: bool },
 }
 
@@ -115,6 +116,7 @@ pub fn start<S: StateMachine, D: Store>(
         persisted: 0,
         transfers: 0,
         snapshot: None,
+        restore: None,
         config,
     };
     let queues = Queues { requests: request_queue, peers: peer_queue, events: event_queue };
@@ -130,10 +132,10 @@ pub fn start<S: StateMachine, D: Store>(
     Ok((handle, RaftThread(thread)))
 }
 
-struct Queues<T> {
-    requests: mpsc::Receiver<Request<T>>,
+struct Queues<S: StateMachine> {
+    requests: mpsc::Receiver<Request<S::Output>>,
     peers: mpsc::Receiver<PeerInput>,
-    events: mpsc::UnboundedReceiver<Event>,
+    events: mpsc::UnboundedReceiver<Event<S>>,
 }
 
 struct Driver<S: StateMachine, D: Store> {
@@ -142,17 +144,19 @@ struct Driver<S: StateMachine, D: Store> {
     store: Arc<D>,
     transport: Arc<dyn Transport>,
     work: Sender<Work>,
-    events: UnboundedSender<Event>,
+    events: UnboundedSender<Event<S>>,
     status: watch::Sender<RaftStatus>,
     handed_out: u64,
     persisted: u64,
     transfers: u64,
     /// The thread that makes a snapshot.
     snapshot: Option<JoinHandle<()>>,
+    /// The thread that reads one.
+    restore: Option<JoinHandle<()>>,
 }
 
 impl<S: StateMachine, D: Store> Driver<S, D> {
-    async fn run(&mut self, mut queues: Queues<S::Output>) -> Result<(), RaftFailure> {
+    async fn run(&mut self, mut queues: Queues<S>) -> Result<(), RaftFailure> {
         let mut ticks = tokio::time::interval(self.config.tick);
         // After a pause (a stopped process, a suspended machine) the messages that wait must be seen
         // before time is thought to have passed.
@@ -216,14 +220,15 @@ impl<S: StateMachine, D: Store> Driver<S, D> {
         goes_on
     }
 
-    fn event(&mut self, event: Event) -> Result<(), RaftFailure> {
+    fn event(&mut self, event: Event<S>) -> Result<(), RaftFailure> {
         match event {
             Event::Persisted(id) => {
                 self.persisted = id;
-                self.core.persisted(id)?;
+                self.core.persisted(id);
             }
             Event::WriteFailed(error) => return Err(RaftFailure::Write(error)),
             Event::SnapshotBuilt(result) => self.core.snapshot_built(result),
+            Event::Restored(restored) => self.core.restored(restored)?,
             Event::SnapshotSent { peer, arrived } => self.core.report_snapshot(peer, arrived),
         }
         Ok(())
@@ -262,6 +267,9 @@ impl<S: StateMachine, D: Store> Driver<S, D> {
         if let Some(job) = effects.job {
             self.build_snapshot(job)?;
         }
+        if let Some(job) = effects.restore {
+            self.read_snapshot(job)?;
+        }
         let status = self.core.status();
         self.status.send_if_modified(|shown| {
             let changed = *shown != status;
@@ -271,7 +279,7 @@ impl<S: StateMachine, D: Store> Driver<S, D> {
         Ok(())
     }
 
-    fn send(&mut self, effects: &Effects) {
+    fn send(&mut self, effects: &Effects<S>) {
         let mut by_peer: HashMap<u64, Vec<Bytes>> = HashMap::new();
         for message in &effects.messages {
             by_peer.entry(message.to).or_default().push(message::encode(message).into());
@@ -313,9 +321,19 @@ impl<S: StateMachine, D: Store> Driver<S, D> {
         Ok(())
     }
 
+    fn read_snapshot(&mut self, job: RestoreJob<S>) -> Result<(), RaftFailure> {
+        let (store, events) = (self.store.clone(), self.events.clone());
+        let thread = Builder::new().name("raft-restore".to_owned()).spawn(move || {
+            // A replica that has stopped doesn't care.
+            let _ = events.send(Event::Restored(job.run(&*store)));
+        })?;
+        self.restore = Some(thread);
+        Ok(())
+    }
+
     /// Lets go of the store, and shows why the replica has stopped.
     fn finish(&mut self, result: &Result<(), RaftFailure>) {
-        if let Some(thread) = self.snapshot.take() {
+        for thread in [self.snapshot.take(), self.restore.take()].into_iter().flatten() {
             // A snapshot that panicked is not missed any more.
             let _ = thread.join();
         }

@@ -25,12 +25,14 @@ pub use config::{RaftConfig, SnapshotPolicy};
 pub use driver::{RaftFailure, RaftThread, start};
 pub use handle::{PeerError, RaftHandle};
 pub use node::{
-    CoreError, Effects, MembershipRequest, ProposeReply, RaftCore, SendSnapshot, SnapshotJob, StepError,
-    Write,
+    CoreError, Effects, MembershipRequest, ProposeReply, RaftCore, RestoreJob, Restored, SendSnapshot,
+    SnapshotJob, StepError, Write,
 };
 pub use reply::{Applied, ChangeError, Members, ProposeError, ReadError, Reply, TransferError};
 pub use snapshot_chunks::{ArrivedSnapshot, ChunkError, MAX_SNAPSHOT_BYTES, OutgoingSnapshot, SnapshotInbox};
-pub use state_machine::{MemberChange, MemberChangeKind, RestoreError, SnapshotEncoder, StateMachine};
+pub use state_machine::{
+    MemberChange, MemberChangeKind, RestoreError, SnapshotDecoder, SnapshotEncoder, StateMachine,
+};
 pub use status::{PeerProgress, PeerState, RaftStatus, Role};
 pub use storage::{LogStore, Store, StoreError};
 pub use transport::{Transport, Unreachable};

@@ -29,9 +29,9 @@ use super::logger::logger;
 use super::reply::{Applied, ProposeError, ReadError, Reply};
 use super::state_machine::{RestoreError, StateMachine};
 use super::status::{PeerProgress, PeerState, RaftStatus};
-use super::storage::{LogView, Store, StoreError, read_snapshot};
+use super::storage::{LogView, Store, StoreError};
 
-pub use effects::{Effects, SendSnapshot, SnapshotJob, Write};
+pub use effects::{Effects, RestoreJob, Restored, SendSnapshot, SnapshotJob, Write};
 pub use membership::MembershipRequest;
 
 use apply::ApplyQueue;
@@ -120,7 +120,7 @@ pub struct RaftCore<S: StateMachine, D: Store> {
     reads: Reads,
     snapshots: Snapshots,
     transfer: Transfer,
-    out: Effects,
+    out: Effects<S>,
 }
 
 impl<S: StateMachine, D: Store> RaftCore<S, D> {
@@ -136,10 +136,8 @@ impl<S: StateMachine, D: Store> RaftCore<S, D> {
         }
         let (mut applied, mut snapshot_bytes) = (0, 0);
         if let Some(record) = &loaded.snapshot {
-            let bytes = read_snapshot(&*store, record)?;
-            machine
-                .restore(record.index, &bytes)
-                .map_err(|source| CoreError::Restore { index: record.index, source })?;
+            let job = RestoreJob::<S> { record: record.clone(), decode: machine.decoder() };
+            machine.restore(record.index, job.run(&*store).result?);
             (applied, snapshot_bytes) = (record.index, record.bytes);
         }
         let members = loaded.snapshot.as_ref().map(|record| record.conf_state.clone()).unwrap_or_default();
@@ -182,7 +180,7 @@ impl<S: StateMachine, D: Store> RaftCore<S, D> {
     /// anybody, has a durable log, and that a snapshot in the log has been applied.
     fn may_campaign(&self) -> bool {
         let alone = self.raw.raft.prs().is_singleton();
-        let waits = (alone && !self.pending.is_empty()) || self.pending.installs();
+        let waits = (alone && !self.pending.is_empty()) || self.installs();
         self.raw.raft.state == StateRole::Leader || !waits
     }
 

@@ -1,9 +1,14 @@
 //! What Raft replicates: the trait between the log and the state it builds.
 
+use std::io::{self, Read, Write};
+
 use ::raft::eraftpb::ConfState;
 
 /// Encodes a captured state; runs on another thread while the machine goes on applying.
-pub type SnapshotEncoder = Box<dyn FnOnce() -> Vec<u8> + Send>;
+pub type SnapshotEncoder = Box<dyn FnOnce(&mut dyn Write) -> io::Result<()> + Send>;
+
+/// Decodes a state, all of what it reads; runs on another thread while the replica goes on answering.
+pub type SnapshotDecoder<T> = Box<dyn FnOnce(&mut dyn Read) -> Result<T, RestoreError> + Send>;
 
 /// What happened to one member in a membership change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +40,9 @@ pub trait StateMachine: Send + 'static {
     /// What applying a command answers to the one who proposed it.
     type Output: Send + 'static;
 
+    /// A state read from a snapshot, not yet the machine's own.
+    type Restored: Send + 'static;
+
     /// Applies one committed command. Indexes only grow, but not every index carries a command.
     fn apply(&mut self, index: u64, term: u64, command: &[u8]) -> Self::Output;
 
@@ -51,12 +59,13 @@ pub trait StateMachine: Send + 'static {
     /// Captures the state in time independent of its size; the encoding happens in the closure.
     fn snapshot(&self) -> SnapshotEncoder;
 
-    /// Replaces the state by a snapshot that covers the log up to `index`.
-    ///
-    /// # Errors
-    /// When the bytes are not a snapshot that this version understands. The replica then stops: it
-    /// can't go on from a state that it doesn't have.
-    fn restore(&mut self, index: u64, bytes: &[u8]) -> Result<(), RestoreError>;
+    /// What reads a snapshot. It fails when the bytes are not a snapshot that this version
+    /// understands. The replica then stops: it can't go on from a state that it doesn't have.
+    fn decoder(&self) -> SnapshotDecoder<Self::Restored>;
+
+    /// Replaces the state by one from a snapshot that covers the log up to `index`, in time
+    /// independent of their sizes.
+    fn restore(&mut self, index: u64, state: Self::Restored);
 }
 
 /// Why a snapshot was not understood.

@@ -7,6 +7,7 @@ mod codec;
 mod error;
 mod redb_load;
 mod redb_store;
+mod snapshot_io;
 mod terms;
 mod view;
 
@@ -15,6 +16,7 @@ use ::raft::eraftpb::{ConfState, Entry, HardState};
 pub use codec::{EncodedEntry, decode_entry, encode_entry};
 pub use error::StoreError;
 pub use redb_store::LogStore;
+pub use snapshot_io::{read_snapshot, write_snapshot};
 pub(super) use terms::TermRuns;
 pub(super) use view::LogView;
 
@@ -143,48 +145,4 @@ pub trait SnapshotSource: Send {
     /// # Errors
     /// When it isn't there, is damaged, or can't be read.
     fn chunk(&self, sequence: u32) -> Result<Vec<u8>, StoreError>;
-}
-
-/// Reads a whole snapshot.
-///
-/// # Errors
-/// When a chunk is missing or damaged, or the length is not the recorded one.
-pub fn read_snapshot(store: &dyn Store, record: &SnapshotRecord) -> Result<Vec<u8>, StoreError> {
-    let source = store.open_snapshot(record.slot)?;
-    let mut bytes = Vec::new();
-    for sequence in 0..record.chunks {
-        bytes.extend_from_slice(&source.chunk(sequence)?);
-    }
-    if bytes.len() as u64 != record.bytes {
-        return Err(StoreError::Corrupted(format!(
-            "the snapshot at index {} has {} bytes instead of {}",
-            record.index,
-            bytes.len(),
-            record.bytes
-        )));
-    }
-    Ok(bytes)
-}
-
-/// Writes an encoded snapshot's bytes as chunks into a new slot and describes it.
-///
-/// # Errors
-/// When a chunk can't be written; the slot is discarded then.
-pub fn write_snapshot(
-    store: &dyn Store,
-    at: Position,
-    conf_state: ConfState,
-    bytes: &[u8],
-) -> Result<SnapshotRecord, StoreError> {
-    let slot = store.new_slot();
-    let mut chunks = 0;
-    for chunk in bytes.chunks(CHUNK_BYTES) {
-        if let Err(error) = store.put_chunk(slot, chunks, chunk) {
-            // What is left of the slot goes at the next start, if not now.
-            let _ = store.discard(slot);
-            return Err(error);
-        }
-        chunks += 1;
-    }
-    Ok(SnapshotRecord { slot, index: at.index, term: at.term, conf_state, chunks, bytes: bytes.len() as u64 })
 }

@@ -8,6 +8,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::driver::Event;
 use super::node::Write;
+use super::state_machine::StateMachine;
 use super::storage::{Store, StoreError};
 
 /// Work for the writer.
@@ -24,9 +25,9 @@ const MAX_STEPS: usize = 256;
 
 /// Starts the writer. It ends when the sender is dropped and everything is written, or when writing
 /// fails.
-pub(super) fn spawn<D: Store>(
+pub(super) fn spawn<D: Store, S: StateMachine>(
     store: Arc<D>,
-    events: UnboundedSender<Event>,
+    events: UnboundedSender<Event<S>>,
 ) -> std::io::Result<(Sender<Work>, JoinHandle<()>)> {
     let (sender, receiver) = channel();
     let thread = Builder::new().name("raft-writer".to_owned()).spawn(move || {
@@ -38,7 +39,11 @@ pub(super) fn spawn<D: Store>(
     Ok((sender, thread))
 }
 
-fn run(store: &impl Store, work: &Receiver<Work>, events: &UnboundedSender<Event>) -> Result<(), StoreError> {
+fn run<S: StateMachine>(
+    store: &impl Store,
+    work: &Receiver<Work>,
+    events: &UnboundedSender<Event<S>>,
+) -> Result<(), StoreError> {
     while let Ok(first) = work.recv() {
         let (mut batches, mut discard, mut last) = (Vec::new(), Vec::new(), None);
         for item in std::iter::once(first).chain(std::iter::from_fn(|| work.try_recv().ok())) {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use wharf_controller::raft::{
-    ConfState, MemberChange, MemberChangeKind, RestoreError, SnapshotEncoder, StateMachine,
+    ConfState, MemberChange, MemberChangeKind, RestoreError, SnapshotDecoder, SnapshotEncoder, StateMachine,
 };
 
 /// Everything that was ever seen to happen in a cluster.
@@ -68,6 +68,13 @@ impl Checker {
     }
 }
 
+/// What a snapshot holds.
+#[derive(Default)]
+pub struct Restored {
+    history: Vec<(u64, u64, Vec<u8>)>,
+    contexts: BTreeMap<u64, Vec<u8>>,
+}
+
 /// A state machine that remembers all it applied and lets the checker see it.
 pub struct Machine {
     checker: Checker,
@@ -84,6 +91,7 @@ impl Machine {
 
 impl StateMachine for Machine {
     type Output = usize;
+    type Restored = Restored;
 
     fn apply(&mut self, index: u64, term: u64, command: &[u8]) -> usize {
         assert!(self.history.last().is_none_or(|(last, ..)| *last < index), "indexes go backwards");
@@ -114,48 +122,57 @@ impl StateMachine for Machine {
 
     fn snapshot(&self) -> SnapshotEncoder {
         let (history, contexts) = (self.history.clone(), self.contexts.clone());
-        Box::new(move || {
-            let mut bytes = Vec::new();
+        Box::new(move |to| {
             let mut put = |numbers: [u64; 2], payload: &[u8]| {
                 for number in numbers.into_iter().chain([payload.len() as u64]) {
-                    bytes.extend_from_slice(&number.to_le_bytes());
+                    to.write_all(&number.to_le_bytes())?;
                 }
-                bytes.extend_from_slice(payload);
+                to.write_all(payload)
             };
             for (id, context) in &contexts {
-                put([0, *id], context);
+                put([0, *id], context)?;
             }
             for (index, term, command) in &history {
-                put([*index, *term], command);
+                put([*index, *term], command)?;
             }
-            bytes
+            Ok(())
         })
     }
 
-    fn restore(&mut self, index: u64, bytes: &[u8]) -> Result<(), RestoreError> {
-        self.history.clear();
-        self.contexts.clear();
-        let mut rest = bytes;
-        let take = |rest: &mut &[u8], len: usize| {
-            let (head, tail) = rest.split_at_checked(len).ok_or(RestoreError("too short".into()))?;
-            *rest = tail;
-            Ok(head.to_vec())
-        };
-        while !rest.is_empty() {
-            let mut number = || Ok(u64::from_le_bytes(take(&mut rest, 8)?.try_into().unwrap()));
-            let (first, second, len) = (number()?, number()?, number()?);
-            let payload = take(&mut rest, len as usize)?;
-            if first == 0 {
-                self.contexts.insert(second, payload);
-            } else {
-                self.checker.facts().apply(first, second, &payload);
-                self.history.push((first, second, payload));
+    fn decoder(&self) -> SnapshotDecoder<Restored> {
+        Box::new(|from| {
+            let mut bytes = Vec::new();
+            from.read_to_end(&mut bytes).map_err(|error| RestoreError(error.to_string()))?;
+            let (mut rest, mut restored) = (&bytes[..], Restored::default());
+            let take = |rest: &mut &[u8], len: usize| {
+                let (head, tail) = rest.split_at_checked(len).ok_or(RestoreError("too short".into()))?;
+                *rest = tail;
+                Ok(head.to_vec())
+            };
+            while !rest.is_empty() {
+                let mut number = || Ok(u64::from_le_bytes(take(&mut rest, 8)?.try_into().unwrap()));
+                let (first, second, len) = (number()?, number()?, number()?);
+                let payload = take(&mut rest, len as usize)?;
+                if first == 0 {
+                    restored.contexts.insert(second, payload);
+                } else {
+                    restored.history.push((first, second, payload));
+                }
             }
+            Ok(restored)
+        })
+    }
+
+    fn restore(&mut self, index: u64, state: Restored) {
+        let Restored { history, contexts } = state;
+        let mut facts = self.checker.facts();
+        for (index, term, command) in &history {
+            facts.apply(*index, *term, command);
         }
-        assert!(self.history.last().is_none_or(|(last, ..)| *last <= index));
-        let facts = self.checker.facts();
+        assert!(history.last().is_none_or(|(last, ..)| *last <= index));
         let known = facts.applied.range(..=index).count();
-        assert_eq!(known, self.history.len(), "a snapshot lacks something that was applied");
-        Ok(())
+        assert_eq!(known, history.len(), "a snapshot lacks something that was applied");
+        drop(facts);
+        (self.history, self.contexts) = (history, contexts);
     }
 }

@@ -94,7 +94,7 @@ fn take(sim: &mut Sim, step: &Step) {
             }
         }
         Step::Persist(node, writes) => sim.persist(node, writes.into()),
-        Step::FinishJob(node) => sim.finish_job(node),
+        Step::FinishJob(node) => sim.finish_jobs(node),
         Step::Propose(node) => drop(sim.propose(node)),
         Step::ProposeToLeader(count) => {
             for _ in 0..count {

@@ -168,7 +168,7 @@ fn a_lost_snapshot_is_sent_again() {
         for id in sim.alive() {
             sim.tick(id);
             sim.persist(id, usize::MAX);
-            sim.finish_job(id);
+            sim.finish_jobs(id);
         }
         for packet in std::mem::take(&mut sim.net) {
             let snapshot = matches!(packet.payload, crate::sim::Payload::Snapshot(..));
@@ -409,7 +409,7 @@ fn a_replica_that_is_installing_a_snapshot_waits_with_elections() {
         for id in 1..=2 {
             sim.tick(id);
             sim.persist(id, usize::MAX);
-            sim.finish_job(id);
+            sim.finish_jobs(id);
         }
         for packet in std::mem::take(&mut sim.net) {
             sim.deliver(packet);
@@ -467,7 +467,7 @@ fn what_waits_to_be_applied_is_forgotten_when_a_snapshot_covers_it() {
             }
             sim.persist(1, usize::MAX);
             sim.persist(2, usize::MAX);
-            sim.finish_job(1);
+            sim.finish_jobs(1);
         }
     }
     assert!(waits(&sim));

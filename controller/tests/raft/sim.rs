@@ -9,8 +9,8 @@ use bytes::Bytes;
 use raft::eraftpb::{Snapshot, SnapshotMetadata};
 use wharf_controller::raft::{
     ChangeError, MembershipRequest, Message, MessageType, OutgoingSnapshot, ProposeError, RaftConfig,
-    RaftCore, RaftStatus, Role, SendSnapshot, SnapshotInbox, SnapshotJob, SnapshotPolicy, Store, Write,
-    bootstrap, join, message,
+    RaftCore, RaftStatus, RestoreJob, Role, SendSnapshot, SnapshotInbox, SnapshotJob, SnapshotPolicy, Store,
+    Write, bootstrap, join, message,
 };
 
 use crate::checker::{Checker, Machine};
@@ -37,6 +37,7 @@ pub struct Node {
     pub core: Option<RaftCore<Machine, MemStore>>,
     pub writes: VecDeque<Write>,
     job: Option<SnapshotJob>,
+    restore: Option<RestoreJob<Machine>>,
     inbox: SnapshotInbox<MemStore>,
     life: u64,
 }
@@ -100,6 +101,7 @@ impl Sim {
                     core: None,
                     writes: VecDeque::new(),
                     job: None,
+                    restore: None,
                     life: 0,
                 },
             );
@@ -163,7 +165,7 @@ impl Sim {
         let batches: Vec<_> = node.writes.drain(..).take(kept).map(|write| write.batch).collect();
         node.store.persist(&batches).unwrap();
         node.store.crash();
-        node.job = None;
+        (node.job, node.restore) = (None, None);
     }
 
     pub fn cut(&mut self, from: u64, to: u64) {
@@ -197,15 +199,24 @@ impl Sim {
         let last = last.id;
         let batches: Vec<_> = done.into_iter().map(|write| write.batch).collect();
         node.store.persist(&batches).unwrap();
-        core.persisted(last).unwrap();
+        core.persisted(last);
         self.poll(id);
     }
 
-    /// Finishes the snapshot that a replica is making.
-    pub fn finish_job(&mut self, id: u64) {
+    /// Finishes the snapshot that a replica is making, and the one that it is reading.
+    pub fn finish_jobs(&mut self, id: u64) {
         let node = self.nodes.get_mut(&id).unwrap();
-        let (Some(job), Some(core)) = (node.job.take(), node.core.as_mut()) else { return };
-        core.snapshot_built(job.run(&*node.store));
+        let Some(core) = node.core.as_mut() else { return };
+        let (job, restore) = (node.job.take(), node.restore.take());
+        if job.is_none() && restore.is_none() {
+            return;
+        }
+        if let Some(job) = job {
+            core.snapshot_built(job.run(&*node.store));
+        }
+        if let Some(job) = restore {
+            core.restored(job.run(&*node.store)).unwrap();
+        }
         self.poll(id);
     }
 
@@ -332,9 +343,9 @@ impl Sim {
             let mut idle = true;
             for id in self.alive() {
                 let node = &self.nodes[&id];
-                idle &= node.writes.is_empty() && node.job.is_none();
+                idle &= node.writes.is_empty() && node.job.is_none() && node.restore.is_none();
                 self.persist(id, usize::MAX);
-                self.finish_job(id);
+                self.finish_jobs(id);
             }
             for packet in std::mem::take(&mut self.net) {
                 idle = false;
@@ -369,6 +380,9 @@ impl Sim {
         node.writes.extend(effects.writes);
         if let Some(job) = effects.job {
             assert!(node.job.replace(job).is_none(), "one snapshot at a time");
+        }
+        if let Some(job) = effects.restore {
+            assert!(node.restore.replace(job).is_none(), "one at a time is read");
         }
         for slot in effects.discard {
             node.store.discard(slot).unwrap();

@@ -58,7 +58,7 @@ impl<T> ApplyQueue<T> {
 impl<S: StateMachine, D: Store> RaftCore<S, D> {
     /// Applies committed entries up to the first membership change that has to wait for the disk.
     pub(super) fn apply_committed(&mut self) -> Result<(), CoreError> {
-        if self.pending.installs() {
+        if self.installs() {
             return Ok(());
         }
         while let Some(entry) = self.queue.entries.front() {

@@ -2,8 +2,11 @@
 
 use ::raft::eraftpb::{ConfState, Message};
 
-use crate::raft::state_machine::SnapshotEncoder;
-use crate::raft::storage::{Batch, Position, SnapshotRecord, Store, StoreError, write_snapshot};
+use super::CoreError;
+use crate::raft::state_machine::{SnapshotDecoder, SnapshotEncoder, StateMachine};
+use crate::raft::storage::{
+    Batch, Position, SnapshotRecord, Store, StoreError, read_snapshot, write_snapshot,
+};
 
 /// A step of the log to be made durable. The host answers with
 /// [`RaftCore::persisted`](super::RaftCore::persisted), in order.
@@ -39,13 +42,39 @@ impl SnapshotJob {
     /// # Errors
     /// When the store can't be written.
     pub fn run(self, store: &dyn Store) -> Result<SnapshotRecord, StoreError> {
-        write_snapshot(store, self.at, self.members, &(self.encode)())
+        write_snapshot(store, self.at, self.members, self.encode)
     }
 }
 
+/// A snapshot from the leader to be read, away from the replica's thread. The host answers with
+/// [`RaftCore::restored`](super::RaftCore::restored).
+pub struct RestoreJob<S: StateMachine> {
+    pub(super) record: SnapshotRecord,
+    pub(super) decode: SnapshotDecoder<S::Restored>,
+}
+
+impl<S: StateMachine> RestoreJob<S> {
+    /// Reads the snapshot from the store.
+    pub fn run(self, store: &dyn Store) -> Restored<S> {
+        let index = self.record.index;
+        let result = match read_snapshot(store, &self.record, self.decode) {
+            Ok(Ok(state)) => Ok(state),
+            Ok(Err(source)) => Err(CoreError::Restore { index, source }),
+            Err(error) => Err(error.into()),
+        };
+        Restored { index, result }
+    }
+}
+
+/// What was read from a snapshot.
+pub struct Restored<S: StateMachine> {
+    /// The index that it covers.
+    pub(super) index: u64,
+    pub(super) result: Result<S::Restored, CoreError>,
+}
+
 /// Everything that a replica wants done, in no particular order but the writes'.
-#[derive(Default)]
-pub struct Effects {
+pub struct Effects<S: StateMachine> {
     /// Messages to send now.
     pub messages: Vec<Message>,
     /// Snapshots to send.
@@ -54,6 +83,21 @@ pub struct Effects {
     pub writes: Vec<Write>,
     /// A snapshot to make.
     pub job: Option<SnapshotJob>,
+    /// A snapshot to read.
+    pub restore: Option<RestoreJob<S>>,
     /// Snapshots in the store that are not needed.
     pub discard: Vec<u64>,
+}
+
+impl<S: StateMachine> Default for Effects<S> {
+    fn default() -> Self {
+        Self {
+            messages: Vec::new(),
+            snapshots: Vec::new(),
+            writes: Vec::new(),
+            job: None,
+            restore: None,
+            discard: Vec::new(),
+        }
+    }
 }

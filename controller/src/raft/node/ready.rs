@@ -6,7 +6,7 @@ use ::raft::{Ready, StateRole};
 use super::pending::PendingWrite;
 use super::{CoreError, Effects, RaftCore, SendSnapshot, Write};
 use crate::raft::state_machine::StateMachine;
-use crate::raft::storage::{Batch, Position, Store, encode_entry, read_snapshot};
+use crate::raft::storage::{Batch, Position, Store, encode_entry};
 
 impl<S: StateMachine, D: Store> RaftCore<S, D> {
     /// Works off everything that follows from the inputs so far: applies what is committed, answers
@@ -14,7 +14,7 @@ impl<S: StateMachine, D: Store> RaftCore<S, D> {
     ///
     /// # Errors
     /// When the replica can't go on.
-    pub fn poll(&mut self) -> Result<Effects, CoreError> {
+    pub fn poll(&mut self) -> Result<Effects<S>, CoreError> {
         loop {
             self.reads.start(&mut self.raw);
             while self.raw.has_ready() {
@@ -29,6 +29,7 @@ impl<S: StateMachine, D: Store> RaftCore<S, D> {
         self.out.discard.extend(self.snapshots.refused());
         self.publish();
         self.start_snapshot();
+        self.start_restore();
         Ok(std::mem::take(&mut self.out))
     }
 
@@ -137,29 +138,18 @@ impl<S: StateMachine, D: Store> RaftCore<S, D> {
     }
 
     /// Writes up to and including `id` are durable.
-    ///
-    /// # Errors
-    /// When a snapshot from the leader, now durable, can't be restored.
-    pub fn persisted(&mut self, id: u64) -> Result<(), CoreError> {
+    pub fn persisted(&mut self, id: u64) {
         while let Some(write) = self.pending.finish(id) {
             if let Some(number) = write.ready {
                 self.raw.on_persist_ready(number);
             }
             self.send(write.messages);
-            let Some(record) = write.install else { continue };
-            let bytes = read_snapshot(&**self.raw.store().store(), &record)?;
-            self.machine
-                .restore(record.index, &bytes)
-                .map_err(|source| CoreError::Restore { index: record.index, source })?;
-            self.applied = record.index;
-            self.raw.advance_apply_to(record.index);
-            self.proposals.skipped_to(record.index);
-            self.snapshots.taken(record.bytes);
-            self.members = record.conf_state;
+            if let Some(record) = write.install {
+                self.snapshots.installed(record);
+            }
         }
         let undurable = self.pending.undurable();
         self.raw.mut_store().evict(undurable);
-        Ok(())
     }
 
     /// Shows the new state to readers, then answers who waits for it.

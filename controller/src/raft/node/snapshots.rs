@@ -3,9 +3,9 @@
 use ::raft::eraftpb::{Entry, Snapshot};
 use protobuf_for_raft::Message as _;
 
-use super::effects::SnapshotJob;
+use super::effects::{RestoreJob, Restored, SnapshotJob};
 use super::pending::PendingWrite;
-use super::{RaftCore, StepError};
+use super::{CoreError, RaftCore, StepError};
 use crate::raft::snapshot_chunks::ArrivedSnapshot;
 use crate::raft::state_machine::StateMachine;
 use crate::raft::storage::{Position, SnapshotRecord, Store, StoreError};
@@ -28,6 +28,9 @@ pub(super) struct Snapshots {
     not_before: u64,
     /// Received and not yet taken up by raft.
     arrived: Vec<SnapshotRecord>,
+    /// The newest one from the leader, durable, while the machine has not come to it.
+    installed: Option<SnapshotRecord>,
+    restoring: bool,
 }
 
 impl Snapshots {
@@ -41,6 +44,8 @@ impl Snapshots {
             wanted: false,
             not_before: 0,
             arrived: Vec::new(),
+            installed: None,
+            restoring: false,
         }
     }
 
@@ -66,6 +71,11 @@ impl Snapshots {
         let slot = |record: &SnapshotRecord| record.slot.to_le_bytes() == *snapshot.data;
         let place = self.arrived.iter().position(slot);
         self.arrived.swap_remove(place.expect("raft only knows snapshots that `step_snapshot` gave it"))
+    }
+
+    /// A snapshot from the leader is durable.
+    pub(super) fn installed(&mut self, record: SnapshotRecord) {
+        self.installed = Some(record);
     }
 
     /// The slots of what raft did not take up.
@@ -96,8 +106,7 @@ impl<S: StateMachine, D: Store> RaftCore<S, D> {
         // A large state isn't written again for every few changes: writing it has to pay.
         let due = snapshots.wanted || (long && snapshots.bytes_since.saturating_mul(2) >= snapshots.bytes);
         let covered = self.applied <= self.raw.store().snapshot_index();
-        if !due || covered || snapshots.building || self.now < snapshots.not_before || self.pending.installs()
-        {
+        if !due || covered || snapshots.building || self.now < snapshots.not_before || self.installs() {
             return;
         }
         let Ok(term) = self.raw.raft.raft_log.term(self.applied) else { return };
@@ -134,5 +143,39 @@ impl<S: StateMachine, D: Store> RaftCore<S, D> {
             crate::raft::storage::Batch { snapshot: Some(record), compact, ..self.raw.store().batch() };
         let commit = batch.hard_state.commit;
         self.push_write(PendingWrite { commit, ..PendingWrite::default() }, batch);
+    }
+
+    /// Whether the log begins with a snapshot from the leader that the machine has not come to: on its
+    /// way to the disk, or being read.
+    pub(super) fn installs(&self) -> bool {
+        self.pending.installs() || self.snapshots.installed.is_some()
+    }
+
+    /// Has the leader's snapshot read. Reading takes long: messages are answered meanwhile, and entries
+    /// taken, but nothing is applied.
+    pub(super) fn start_restore(&mut self) {
+        let Some(record) = self.snapshots.installed.as_ref().filter(|_| !self.snapshots.restoring) else {
+            return;
+        };
+        self.out.restore = Some(RestoreJob { record: record.clone(), decode: self.machine.decoder() });
+        self.snapshots.restoring = true;
+    }
+
+    /// A snapshot from the leader was read, or could not be.
+    ///
+    /// # Errors
+    /// When it could not be.
+    pub fn restored(&mut self, restored: Restored<S>) -> Result<(), CoreError> {
+        self.snapshots.restoring = false;
+        let read = |record: &mut SnapshotRecord| record.index == restored.index;
+        // Another one may have come meanwhile, and taken the place of this one on the disk.
+        let Some(record) = self.snapshots.installed.take_if(read) else { return Ok(()) };
+        self.machine.restore(record.index, restored.result?);
+        self.applied = record.index;
+        self.raw.advance_apply_to(record.index);
+        self.proposals.skipped_to(record.index);
+        self.snapshots.taken(record.bytes);
+        self.members = record.conf_state;
+        Ok(())
     }
 }

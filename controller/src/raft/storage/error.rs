@@ -55,6 +55,9 @@ pub enum StoreError {
         /// The format that this version writes.
         known: u64,
     },
+    /// A snapshot can't be made.
+    #[error("the snapshot can't be encoded: {0}")]
+    Encode(#[source] io::Error),
     /// It belongs to no replica yet.
     #[error("the raft log is empty; bootstrap a cluster or join one first")]
     Empty,

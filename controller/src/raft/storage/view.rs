@@ -47,10 +47,6 @@ impl<D: Store> LogView<D> {
         }
     }
 
-    pub(crate) fn store(&self) -> &Arc<D> {
-        &self.store
-    }
-
     pub(crate) fn hard_state(&self) -> &HardState {
         &self.hard_state
     }

@@ -1,0 +1,227 @@
+//! The encoding of the whole state, for snapshots and backups: a format byte, then a zstd stream. It is written and read
+//! piece by piece, in memory that does not grow with the state.
+
+use super::CodecError;
+use serde::{Deserialize, Serialize};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use wharf_cluster::state::{Fact, State};
+
+/// Fast, and a third of the size.
+const COMPRESSION_LEVEL: i32 = 1;
+/// What is read ahead of the decoder.
+const READ_AHEAD: usize = 128 << 10;
+/// The largest fact that is believed.
+const MAX_FACT: usize = 64 << 20;
+
+/// How a state is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum SnapshotFormat {
+    /// All of it as one structure of lists; every version reads it.
+    Whole = 1,
+    /// A [`Header`], then the facts one by one, each behind its length (four bytes, little endian).
+    Facts = 2,
+}
+
+/// What stands before the facts.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Header {
+    /// How many facts follow.
+    facts: u64,
+}
+
+/// Writes the whole state to `to`.
+///
+/// # Errors
+/// When `to` can't be written.
+pub fn encode_snapshot(state: &State, format: SnapshotFormat, mut to: impl Write) -> io::Result<()> {
+    to.write_all(&[format as u8])?;
+    let mut stream = zstd::Encoder::new(to, COMPRESSION_LEVEL)?;
+    stream.include_checksum(true)?;
+    match format {
+        SnapshotFormat::Whole => {
+            rmp_serde::encode::write_named(&mut stream, state).map_err(encoding_failed)?;
+        }
+        SnapshotFormat::Facts => {
+            let mut buffer = Vec::new();
+            write_part(&mut stream, &mut buffer, &Header { facts: state.fact_count() as u64 })?;
+            for fact in state.facts() {
+                write_part(&mut stream, &mut buffer, &fact)?;
+            }
+        }
+    }
+    stream.finish()?.flush()
+}
+
+fn write_part(to: &mut impl Write, buffer: &mut Vec<u8>, part: &impl Serialize) -> io::Result<()> {
+    buffer.clear();
+    rmp_serde::encode::write_named(buffer, part).map_err(encoding_failed)?;
+    let length = u32::try_from(buffer.len()).map_err(|_| io::Error::other("a part is larger than 4 GiB"))?;
+    to.write_all(&length.to_le_bytes())?;
+    to.write_all(buffer)
+}
+
+/// The reason of a write that failed is the writer's, if it has one.
+fn encoding_failed(error: rmp_serde::encode::Error) -> io::Error {
+    use rmp_serde::encode::Error;
+    match error {
+        Error::InvalidValueWrite(source) => source.into(),
+        other => io::Error::other(other),
+    }
+}
+
+/// The state that [`encode_snapshot`] wrote. Reads `from` to its end.
+///
+/// # Errors
+/// When the bytes can't be read, are damaged, too few or too many, or are of a newer format.
+pub fn decode_snapshot(mut from: impl Read) -> Result<State, CodecError> {
+    let mut format = [0];
+    if from.read(&mut format).map_err(CodecError::Compression)? == 0 {
+        return Err(CodecError::Empty);
+    }
+    let whole = match format[0] {
+        1 => true,
+        2 => false,
+        other => return Err(CodecError::UnknownFormat(other)),
+    };
+    let stream = zstd::Decoder::new(from).map_err(CodecError::Compression)?;
+    let mut stream = BufReader::with_capacity(READ_AHEAD, stream);
+    let state = if whole {
+        rmp_serde::from_read(&mut stream).map_err(decoding_failed)?
+    } else {
+        read_facts(&mut stream)?
+    };
+    // To the end: only there does the stream's checksum stand.
+    if !stream.fill_buf().map_err(CodecError::Compression)?.is_empty() {
+        return Err(CodecError::Compression(io::Error::other("there is more than there should be")));
+    }
+    Ok(state)
+}
+
+fn read_facts(from: &mut impl Read) -> Result<State, CodecError> {
+    let mut buffer = Vec::new();
+    let header: Header = read_part(from, &mut buffer)?;
+    let mut state = State::default();
+    for _ in 0..header.facts {
+        state.learn(read_part::<Fact>(from, &mut buffer)?);
+    }
+    Ok(state)
+}
+
+fn read_part<T: for<'de> Deserialize<'de>>(
+    from: &mut impl Read,
+    buffer: &mut Vec<u8>,
+) -> Result<T, CodecError> {
+    let mut length = [0; 4];
+    from.read_exact(&mut length).map_err(CodecError::Compression)?;
+    let length = u32::from_le_bytes(length) as usize;
+    if length > MAX_FACT {
+        let what = format!("a part of {length} bytes is not to be believed");
+        return Err(CodecError::Compression(io::Error::new(io::ErrorKind::InvalidData, what)));
+    }
+    buffer.clear();
+    let read = from.take(length as u64).read_to_end(buffer).map_err(CodecError::Compression)?;
+    if read < length {
+        return Err(CodecError::Compression(io::ErrorKind::UnexpectedEof.into()));
+    }
+    rmp_serde::from_slice(buffer).map_err(CodecError::Damaged)
+}
+
+/// The reason of a read that failed is the reader's, if it has one.
+fn decoding_failed(error: rmp_serde::decode::Error) -> CodecError {
+    use rmp_serde::decode::Error;
+    match error {
+        Error::InvalidMarkerRead(source) | Error::InvalidDataRead(source) => CodecError::Compression(source),
+        other => CodecError::Damaged(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wharf_cluster::{
+        command::{Command, Envelope, NewTask},
+        ids::{RequestId, ServiceId, Timestamp},
+        model::{DesiredState, JoinRole, NodeDescription, ServiceSpec, Slot, StackSpec},
+    };
+
+    fn state() -> State {
+        let mut state = State::default();
+        let mut request = 0;
+        let mut run = |command| {
+            request += 1;
+            let envelope = Envelope { at: Timestamp(7), request: Some(RequestId(request)), command };
+            state.execute(&envelope).0.unwrap();
+        };
+        let tokens = [(JoinRole::Agent, "secret".to_owned())].into();
+        run(Command::InitCluster { id: "c".into(), ca_cert: "a".into(), ca_key: "b".into(), tokens });
+        let description = NodeDescription { hostname: "one".to_owned(), ..NodeDescription::default() };
+        run(Command::RegisterNode { description });
+        let services = [("web".to_owned(), ServiceSpec::default())].into();
+        let spec = StackSpec { name: "shop".to_owned(), services, ..StackSpec::default() };
+        run(Command::ApplyStack { spec, expected_version: None });
+        let service = ServiceId(1);
+        let task = |number| NewTask {
+            service,
+            slot: Slot::Replica(number),
+            template: 1,
+            desired: DesiredState::Running,
+            hold_until: None,
+        };
+        run(Command::CreateTasks { tasks: (1..5000).map(task).collect() });
+        assert_eq!(state.task_count(), 4999);
+        state
+    }
+
+    fn encoded(state: &State, format: SnapshotFormat) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        encode_snapshot(state, format, &mut bytes).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn a_state_survives_both_formats() {
+        let state = state();
+        for format in [SnapshotFormat::Whole, SnapshotFormat::Facts] {
+            assert_eq!(decode_snapshot(&*encoded(&state, format)).unwrap(), state);
+            let empty = State::default();
+            assert_eq!(decode_snapshot(&*encoded(&empty, format)).unwrap(), empty);
+        }
+    }
+
+    #[test]
+    fn damage_is_an_error() {
+        assert!(matches!(decode_snapshot(&b""[..]), Err(CodecError::Empty)));
+        assert!(matches!(decode_snapshot(&[9, 1][..]), Err(CodecError::UnknownFormat(9))));
+        assert!(decode_snapshot(&[1, 2, 3][..]).is_err());
+        for format in [SnapshotFormat::Whole, SnapshotFormat::Facts] {
+            let whole = encoded(&state(), format);
+            for length in [1, 2, 50, whole.len() / 2, whole.len() - 1] {
+                assert!(decode_snapshot(&whole[..length]).is_err(), "{format:?} cut to {length}");
+            }
+            for at in (1..whole.len()).step_by(whole.len() / 40) {
+                let mut damaged = whole.clone();
+                damaged[at] ^= 0x10;
+                assert!(decode_snapshot(&*damaged).is_err(), "{format:?} with another byte {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_writer_that_fails_says_why() {
+        struct Full;
+        impl Write for Full {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::StorageFull.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        for format in [SnapshotFormat::Whole, SnapshotFormat::Facts] {
+            let error = encode_snapshot(&state(), format, Full).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+        }
+    }
+}
