@@ -3,7 +3,7 @@
 use crate::{
     host::{Host, Switch},
     process::Process,
-    view::{ControllerView, NodeView, ServiceView, TaskView},
+    view::{ControllerView, EventView, NodeView, ServiceView, TaskView},
     wait::{wait_for, within},
 };
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -422,6 +422,12 @@ impl Cluster {
     #[must_use]
     pub fn nodes(&self) -> Vec<NodeView> {
         self.list(&["get", "nodes", "-o", "json"])
+    }
+
+    /// What happened lately.
+    #[must_use]
+    pub fn events(&self) -> Vec<EventView> {
+        self.list(&["events", "-o", "json"])
     }
 
     /// A service.

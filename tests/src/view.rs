@@ -74,3 +74,14 @@ pub struct RolloutView {
     pub to: u64,
     pub message: String,
 }
+
+/// Something that happened.
+#[derive(Clone, Debug, Deserialize)]
+#[allow(missing_docs, reason = "named after what the client prints")]
+pub struct EventView {
+    pub kind: String,
+    pub name: String,
+    pub action: String,
+    #[serde(default)]
+    pub message: String,
+}
