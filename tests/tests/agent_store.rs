@@ -78,7 +78,7 @@ fn assign(store: &Store, holds: &mut Holds, add: &[u64], remove: &[u64]) {
 }
 
 fn report(store: &Store, holds: &mut Holds, id: u64, message: &str) {
-    store.set_status(TaskId(id), &Status::new(TaskState::Running, message)).unwrap();
+    store.set_status(TaskId(id), &Status::new(TaskState::Running, message)).expect("it can be encoded");
     holds.statuses.insert(TaskId(id), message.to_owned());
 }
 
@@ -91,7 +91,7 @@ async fn live(store: &Store, allowed: &mut Allowed) -> Result<(), StoreError> {
     allowed
         .step(store, |store, holds| {
             holds.controllers = vec!["a:7400".to_owned(), "b:7400".to_owned()];
-            store.set_controllers(&holds.controllers).unwrap();
+            store.set_controllers(&holds.controllers).expect("they can be encoded");
         })
         .await?;
     allowed.step(store, |store, holds| assign(store, holds, &[4, 5, 6, 7, 8, 9], &[2])).await?;
@@ -118,7 +118,7 @@ async fn fail_at(operation: u64, lies: bool, opens: impl Fn(&LossyFile) -> Resul
     }
     for draw in 0..DRAWS {
         let mut rng = Rng::with_seed(operation.wrapping_mul(DRAWS) + draw);
-        let survivors = [0.0, 1.0, 0.5, 0.9][usize::try_from(draw).unwrap()];
+        let survivors = [0.0, 1.0, 0.5, 0.9][usize::try_from(draw).expect("small")];
         let left = file.after_power_loss(|| rng.f64() < survivors);
         let when = format!("power lost at operation {operation}, draw {draw}");
         let store = match opens(&left) {
@@ -127,12 +127,12 @@ async fn fail_at(operation: u64, lies: bool, opens: impl Fn(&LossyFile) -> Resul
             Err(StoreError::Database(_)) if allowed.acknowledged == 0 => continue,
             Err(error) => panic!("{when}: {error}"),
         };
-        let mut found = Holds::read(&store).unwrap();
+        let mut found = Holds::read(&store).expect("it opened");
         allowed.check(&found, &when);
         // It goes on from there.
         assign(&store, &mut found, &[20], &[]);
-        store.flush().await.unwrap();
-        assert_eq!(Holds::read(&store).unwrap(), found, "{when}, going on");
+        store.flush().await.expect("this disk works");
+        assert_eq!(Holds::read(&store).expect("it opened"), found, "{when}, going on");
     }
     file.operations()
 }

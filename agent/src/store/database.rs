@@ -50,7 +50,7 @@ pub(super) fn put_aside(path: &Path, error: DatabaseError) -> Result<Database, S
     if !damaged {
         return Err(error.into());
     }
-    let aside = path.with_added_extension("damaged");
+    let aside = path.with_extension("redb.damaged");
     tracing::error!(%error, aside = %aside.display(), "the agent's database is damaged and was put aside; a controller tells again what it held");
     fs::rename(path, aside)?;
     Ok(open_file(path)?)
