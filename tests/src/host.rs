@@ -128,16 +128,18 @@ impl Host {
             .expect("a thread can be started")
     }
 
-    /// Drops what comes from these addresses, or goes to them, besides what is dropped already.
+    /// Drops what comes from these addresses, or goes to them, besides what is dropped already: of a hundred packets so
+    /// many.
     ///
     /// # Panics
     /// When `nft` fails.
-    pub fn block(&self, direction: Direction, addresses: &[&str]) {
+    pub fn block(&self, direction: Direction, addresses: &[&str], percent: u8) {
         let those = addresses.join(", ");
+        let some = if percent < 100 { format!("numgen random mod 100 < {percent} ") } else { String::new() };
         let chain = |hook: &str, field: &str| {
             format!(
                 "add chain inet faults {hook} {{ type filter hook {hook} priority -300; }}\n\
-                 add rule inet faults {hook} ip {field} {{ {those} }} drop\n"
+                 add rule inet faults {hook} ip {field} {{ {those} }} {some}drop\n"
             )
         };
         let mut rules = String::from("add table inet faults\n");

@@ -1,4 +1,4 @@
-//! Partitions between a cluster's controllers. Clients and agents reach every controller all the while.
+//! Faults of the network between a cluster's controllers. Clients and agents reach every controller all the while.
 
 use crate::{
     cluster::Cluster,
@@ -12,22 +12,26 @@ impl Cluster {
 
     /// Parts these controllers from the others.
     pub fn partition(&self, some: &[usize]) {
-        let hosts = self.controller_hosts();
-        let addresses = |side: bool| -> Vec<&str> {
-            let here = hosts.iter().enumerate().filter(|(index, _)| some.contains(index) == side);
-            here.map(|(_, host)| host.address.as_str()).collect()
-        };
-        let (ours, theirs) = (addresses(true), addresses(false));
-        for (index, host) in hosts.iter().enumerate() {
-            let others = if some.contains(&index) { &theirs } else { &ours };
-            if !others.is_empty() {
-                host.block(Direction::Both, others);
+        let all = 0..self.controller_addresses().len();
+        let others: Vec<usize> = all.filter(|index| !some.contains(index)).collect();
+        for one in some {
+            for other in &others {
+                self.cut_link(*one, *other);
             }
         }
     }
 
-    /// Has a controller drop what comes from its peers, or what it sends them.
-    pub fn cut_off(&self, index: usize, direction: Direction) {
+    /// Parts two controllers from each other; both reach all the others.
+    pub fn cut_link(&self, one: usize, other: usize) {
+        self.controller_host(one).block(
+            Direction::Both,
+            &[self.controller_host(other).address.as_str()],
+            100,
+        );
+    }
+
+    /// Has a controller drop what comes from its peers, or what it sends them: of a hundred packets so many.
+    pub fn cut_off(&self, index: usize, direction: Direction, percent: u8) {
         let hosts = self.controller_hosts();
         let peers: Vec<&str> = hosts
             .iter()
@@ -36,11 +40,11 @@ impl Cluster {
             .map(|(_, host)| host.address.as_str())
             .collect();
         if !peers.is_empty() {
-            hosts[index].block(direction, &peers);
+            hosts[index].block(direction, &peers, percent);
         }
     }
 
-    /// Ends every partition between controllers.
+    /// Ends every fault between controllers.
     pub fn heal_partition(&self) {
         for host in self.controller_hosts() {
             host.unblock();

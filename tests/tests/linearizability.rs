@@ -41,11 +41,10 @@ fn scenario(name: &str, controllers: u8) {
     while Instant::now() < deadline {
         nemesis.rest();
         let leader = cluster.leader_if_any("2s");
-        let fault = nemesis.next(leader);
         let began = recorder.now();
-        nemesis.strike(&mut cluster, &fault);
+        let faults = nemesis.strike(&mut cluster, leader);
         let (from, to) = (Duration::from_nanos(began), Duration::from_nanos(recorder.now()));
-        println!("{name}: {:.1} s to {:.1} s: {fault}", from.as_secs_f32(), to.as_secs_f32());
+        println!("{name}: {:.1} s to {:.1} s: {faults}", from.as_secs_f32(), to.as_secs_f32());
     }
     let mended = recorder.now();
     let all = usize::from(controllers);
@@ -125,7 +124,7 @@ fn a_stale_read_of_a_former_leader_is_found() {
         .expect("the client runs");
     assert!(matches!(written, Outcome::Done { .. }), "{written:?}");
 
-    cluster.cut_off(former, Direction::Both);
+    cluster.cut_off(former, Direction::Both, 100);
     let mut after = before;
     let after = cluster
         .client_host()

@@ -211,3 +211,22 @@ fn an_agent_that_stutters_loses_no_container() {
     let after = cluster.await_running("shop/web", 4, 30);
     assert_eq!(processes(&before), processes(&after), "a task was replaced");
 }
+
+#[test]
+fn a_starved_controller_gives_nobody_up() {
+    // A hundredth of a processor: it hears of every node, but late.
+    const THOUSANDTHS: u64 = 10;
+    let cluster = Cluster::with(options(1));
+    let image = import_busybox(&cluster, "1");
+    cluster.apply(&stack::sleeper(&image, 6));
+    let before = processes(&cluster.await_running("idle/sleeper", 6, 60));
+    let starved = Starved::begin(cluster.controller(0).expect("the controller runs").pid(), THOUSANDTHS);
+    let until = Instant::now() + TTL * 4;
+    while Instant::now() < until {
+        assert!(before.values().flatten().all(|pid| lives(*pid)), "a container was stopped");
+        sleep(HEARTBEAT / 4);
+    }
+    assert!(starved.refused() > 0, "the controller had all the time it wanted");
+    drop(starved);
+    nothing_moves(&cluster, &before, TTL * 2);
+}

@@ -6,6 +6,7 @@
 
 mod check;
 mod client;
+mod fault;
 mod history;
 mod nemesis;
 mod register;
@@ -13,6 +14,7 @@ mod workload;
 
 pub use check::{Verdict, check, judge};
 pub use client::{Client, Reading, Route};
+pub use fault::Fault;
 pub use history::{Call, History, Operation, Outcome, Recorder};
-pub use nemesis::{Fault, Nemesis};
+pub use nemesis::Nemesis;
 pub use workload::{Workload, context};
