@@ -161,3 +161,33 @@ fn a_stale_read_of_a_former_leader_is_found() {
     let wrong = linear::judge(&History::new(stale.operations)).expect_err("a stale read is not linearizable");
     assert!(wrong.contains("register story is not linearizable"), "{wrong}");
 }
+
+/// A link between two controllers is cut, and both reach the third: writes go on, for nobody that hears the leader helps
+/// the one that doesn't to be elected.
+#[test]
+fn one_cut_link_stops_no_writes() {
+    let cluster = Cluster::with(Options { controllers: 3, agents: 0, ..Options::default() });
+    let leader = cluster.leader();
+    let (lonely, third) = ((leader + 1) % 3, (leader + 2) % 3);
+    cluster.cut_link(leader, lonely);
+    let workload = Workload::start(&cluster, "link");
+    let recorder = workload.recorder();
+    for _ in 0..5 {
+        // More than an election takes each time.
+        std::thread::sleep(Duration::from_secs(2));
+        let moment = recorder.now();
+        wait_for("a write through the leader and the third", 60, || {
+            let through = workload.acknowledged_since(moment);
+            (through.contains(&leader) && through.contains(&third)).then_some(())
+        });
+    }
+    cluster.heal_partition();
+    let moment = recorder.now();
+    wait_for("a write through every controller", 60, || {
+        (workload.acknowledged_since(moment).len() == 3).then_some(())
+    });
+    let history = workload.finish();
+    let gap = history.longest_gap();
+    println!("link: {}; longest time without an acknowledged write {gap:.2?}", history.summary());
+    assert_linearizable(&history, "link");
+}

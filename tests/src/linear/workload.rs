@@ -156,13 +156,15 @@ async fn work(shared: &Shared, mut client: Client) {
             45..65 => Call::Write { value: value() },
             _ => Call::Cas { expected: seen, value: value() },
         };
-        match shared.operate(&mut client, number, shared.key(key), call).await {
+        let outcome = shared.operate(&mut client, number, shared.key(key), call).await;
+        match outcome {
             Outcome::Read { version, .. } | Outcome::Done { version } => seen = version,
             // Nobody may have two operations under way.
             Outcome::Unknown => number = shared.clients.fetch_add(1, Ordering::Relaxed),
             Outcome::Conflict | Outcome::Failed => {}
         }
-        if fastrand::bool() {
+        // Where nobody listens, asking again at once would only use registers up.
+        if outcome == Outcome::Failed || fastrand::bool() {
             tokio::time::sleep(PAUSE.mul_f32(fastrand::f32())).await;
         }
     }
