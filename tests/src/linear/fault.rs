@@ -8,6 +8,8 @@ use std::fmt;
 const STARVED: u64 = 10;
 /// What a slow disk adds to each flush, as strace takes it.
 const SLOW: &str = "fdatasync,fsync:delay_enter=150000";
+/// What a broken disk does to each flush.
+const BROKEN: &str = "fdatasync,fsync:error=EIO";
 /// Packets lost by a bad network, of a hundred.
 const LOST: u8 = 25;
 
@@ -28,6 +30,8 @@ pub enum Fault {
     Starve(usize),
     /// A controller's disk takes its time.
     SlowDisk(usize),
+    /// A controller's disk takes nothing any more; it is started again with a sound one.
+    BreakDisk(usize),
     /// These can't speak to the others, nor the others to them; clients reach everybody.
     Partition(Vec<usize>),
     /// Two can't speak to each other, but both to everybody else.
@@ -46,10 +50,19 @@ pub enum Fault {
 #[derive(Debug, Default)]
 pub(super) struct Held {
     _starved: Option<Starved>,
-    _slow: Option<Strace>,
+    _disk: Option<Strace>,
 }
 
 impl Fault {
+    /// Whether it can't be had at the same time: a program has one tracer, and one share of the processor.
+    pub(super) fn excludes(&self, other: &Fault) -> bool {
+        let disk = |fault: &Fault| match fault {
+            Fault::SlowDisk(index) | Fault::BreakDisk(index) => Some(*index),
+            _ => None,
+        };
+        self == other || disk(self).is_some_and(|index| disk(other) == Some(index))
+    }
+
     /// Makes it begin.
     pub(super) fn begin(&self, cluster: &mut Cluster) -> Held {
         let pid = |cluster: &Cluster, index: usize| cluster.controller(index).map(crate::Process::pid);
@@ -65,12 +78,13 @@ impl Fault {
             Fault::PauseAll => all(cluster).for_each(|index| signal(cluster, index, Signal::SIGSTOP)),
             Fault::Starve(index) => {
                 let starved = pid(cluster, *index).map(|pid| Starved::begin(pid, STARVED));
-                return Held { _starved: starved, _slow: None };
+                return Held { _starved: starved, _disk: None };
             }
-            Fault::SlowDisk(index) => {
+            Fault::SlowDisk(index) | Fault::BreakDisk(index) => {
+                let how = if matches!(self, Fault::SlowDisk(_)) { SLOW } else { BROKEN };
                 let host = cluster.controller_host(*index);
-                let slow = pid(cluster, *index).map(|pid| Strace::attach(host, pid, Some(SLOW)));
-                return Held { _starved: None, _slow: slow };
+                let disk = pid(cluster, *index).map(|pid| Strace::attach(host, pid, Some(how)));
+                return Held { _starved: None, _disk: disk };
             }
             Fault::Partition(some) => cluster.partition(some),
             Fault::CutLink(one, other) => cluster.cut_link(*one, *other),
@@ -89,6 +103,10 @@ impl Fault {
     pub(super) fn mend(&self, cluster: &mut Cluster) {
         match self {
             Fault::Kill(index) | Fault::Restart(index) => start(cluster, *index),
+            Fault::BreakDisk(index) => {
+                cluster.kill_controller(*index);
+                start(cluster, *index);
+            }
             Fault::KillAll => all(cluster).for_each(|index| start(cluster, index)),
             Fault::Pause(index) => signal(cluster, *index, Signal::SIGCONT),
             Fault::PauseAll => all(cluster).for_each(|index| signal(cluster, index, Signal::SIGCONT)),
@@ -128,6 +146,7 @@ impl fmt::Display for Fault {
             Fault::PauseAll => f.write_str("pause all"),
             Fault::Starve(index) => write!(f, "starve {}", name(index)),
             Fault::SlowDisk(index) => write!(f, "slow down the disk of {}", name(index)),
+            Fault::BreakDisk(index) => write!(f, "break the disk of {}", name(index)),
             Fault::Partition(some) => {
                 let names: Vec<String> = some.iter().map(name).collect();
                 write!(f, "partition {} from the others", names.join(" "))

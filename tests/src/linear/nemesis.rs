@@ -27,7 +27,7 @@ impl Nemesis {
         let any = self.random.usize(..self.controllers);
         let victim = leader.filter(|_| self.random.bool()).unwrap_or(any);
         let other = (victim + self.random.usize(1..self.controllers)) % self.controllers;
-        match self.random.u8(..18) {
+        match self.random.u8(..19) {
             0..3 => Fault::Kill(victim),
             3 => Fault::KillAll,
             4 => Fault::Restart(victim),
@@ -47,6 +47,7 @@ impl Nemesis {
             14 => Fault::OneWay(victim, Direction::Outbound),
             15 => Fault::Lossy(victim),
             16 => Fault::Unplug(victim),
+            17 => Fault::BreakDisk(victim),
             _ => Fault::Transfer(any),
         }
     }
@@ -54,7 +55,8 @@ impl Nemesis {
     /// Makes a fault, at times another one while it goes on, and mends them; says which.
     pub fn strike(&mut self, cluster: &mut Cluster, leader: Option<usize>) -> String {
         let first = self.next(leader);
-        let second = (self.random.u8(..3) == 0).then(|| self.next(leader)).filter(|second| *second != first);
+        let second =
+            (self.random.u8(..3) == 0).then(|| self.next(leader)).filter(|second| !second.excludes(&first));
         let (between, long) = (self.time(50, 1500), self.time(300, 3500));
         let mut held = vec![first.begin(cluster)];
         if let Some(second) = &second {
