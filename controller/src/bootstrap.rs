@@ -33,10 +33,10 @@ use wharf_proto::codec::{CodecError, decode_command, encode_command};
 /// The first controller of a cluster.
 pub const FIRST: ControllerId = ControllerId(1);
 /// The first admin's id, and the name of its context.
-const ADMIN: &str = "admin";
-const CONTEXT: &str = "default";
+pub(crate) const ADMIN: &str = "admin";
+pub(crate) const CONTEXT: &str = "default";
 /// How long the first admin's certificate holds.
-const ADMIN_LIFETIME: Duration = Duration::from_secs(365 * 24 * 3600);
+pub(crate) const ADMIN_LIFETIME: Duration = Duration::from_secs(365 * 24 * 3600);
 /// How long making the cluster may take once the log is there.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -141,12 +141,13 @@ pub fn prepare(
             SubjectName::from_address(&settings.advertise).ok().into_iter().collect();
         let identity = Identity::new(authority.cluster(), Role::Controller, &FIRST.to_string())?;
         let lifetime = settings.timings.certificate_lifetime;
-        data_dir.identity().save(&issue(&authority, &identity, &names, lifetime)?)?;
+        let credentials = issue::<BootstrapError>(&authority, &identity, &names, lifetime)?;
+        data_dir.identity().save(&credentials)?;
     }
     let missing: Vec<&Path> = contexts.iter().map(PathBuf::as_path).filter(|path| !path.exists()).collect();
     if !missing.is_empty() {
         let identity = Identity::new(authority.cluster(), Role::Admin, ADMIN)?;
-        let credentials = issue(&authority, &identity, &[], ADMIN_LIFETIME)?;
+        let credentials = issue::<BootstrapError>(&authority, &identity, &[], ADMIN_LIFETIME)?;
         let context = ClientContext::new(CONTEXT, vec![settings.advertise.clone()], &credentials);
         for path in missing {
             context.save(path)?;
@@ -159,12 +160,19 @@ pub fn prepare(
     Ok(())
 }
 
-fn issue(
+/// Makes a key on this machine, and signs a certificate for it.
+///
+/// # Errors
+/// When either can't be made.
+pub(crate) fn issue<E>(
     authority: &Authority,
     identity: &Identity,
     names: &[SubjectName],
     lifetime: Duration,
-) -> Result<Credentials, BootstrapError> {
+) -> Result<Credentials, E>
+where
+    E: From<KeyError> + From<AuthorityError> + From<CredentialsError>,
+{
     let key = KeyAndRequest::generate()?;
     let certificate = authority.issue(&key.csr_pem, identity, names, SystemTime::now(), lifetime)?;
     Ok(Credentials::from_pem(authority.certificate_pem(), &certificate, &key.key_pem)?)

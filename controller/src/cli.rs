@@ -28,6 +28,11 @@ use wharf_identity::JoinToken;
 ///
 ///   wharf-controller --join 10.0.0.1:7400 --token wharf-controller-... --advertise 10.0.0.2:7400
 ///
+/// When most controllers are lost for good, one that is left goes on alone with --recover. When all are lost, a new one
+/// begins from a backup (`wharf backup FILE` takes it):
+///
+///   wharf-controller --restore FILE --advertise 10.0.0.1:7400
+///
 /// Once it has data, a controller starts from them: --bootstrap and --join mean nothing any more, and may stay.
 #[derive(Parser, Debug)]
 #[command(name = "wharf-controller", version, max_term_width = 110, verbatim_doc_comment)]
@@ -62,16 +67,36 @@ pub struct Cli {
 #[derive(Args, Debug)]
 struct StartArgs {
     /// Make a new cluster, with this as its first controller
-    #[arg(long, conflicts_with_all = ["join", "token", "token_file"])]
+    #[arg(long, group = "founding", conflicts_with_all = ["join", "token", "token_file", "recover"])]
     bootstrap: bool,
 
-    /// With --bootstrap: where to write the first admin's context [default: admin.json in the data directory]
-    #[arg(long, value_name = "FILE", requires = "bootstrap")]
+    /// Make a cluster from a backup, with this as its only controller, in an empty data directory
+    ///
+    /// The cluster keeps its id, authority and tokens: agents come back by themselves to an address that they know, and
+    /// with `wharf-agent --join NEW` to another. Controllers of before are refused; join new ones.
+    #[arg(long, value_name = "FILE", group = "founding",
+          conflicts_with_all = ["join", "token", "token_file", "recover"])]
+    restore: Option<PathBuf>,
+
+    /// With --bootstrap or --restore: where to write an admin's context [default: admin.json in the data directory]
+    #[arg(long, value_name = "FILE", requires = "founding")]
     admin_context: Option<PathBuf>,
 
-    /// With --bootstrap: also make it this user's default context, which `wharf` finds by itself
-    #[arg(long, requires = "bootstrap")]
+    /// With --bootstrap or --restore: also make it this user's default context, which `wharf` finds by itself
+    #[arg(long, requires = "founding")]
     default_context: bool,
+
+    /// Make this the only controller, because all others, or most, are lost for good; then end
+    ///
+    /// Run it on the data directory of a stopped controller that is left. It says what will be lost and asks first. What
+    /// this controller's log holds is kept, its identity too; the others are given up and refused from then on. Start
+    /// the controller as usual afterwards.
+    #[arg(long, conflicts_with_all = ["join", "token", "token_file"])]
+    recover: bool,
+
+    /// With --recover: don't ask
+    #[arg(long, requires = "recover")]
+    yes: bool,
 
     /// Join the cluster that these controllers belong to
     #[arg(long, env = "WHARF_JOIN", value_name = "HOST:PORT", value_delimiter = ',')]
@@ -114,6 +139,12 @@ fn time(text: &str) -> Result<Duration, String> {
 }
 
 impl Cli {
+    /// The data directory to recover, and whether that is confirmed, if that is what is asked for.
+    #[must_use]
+    pub fn recovery(&self) -> Option<(PathBuf, bool)> {
+        self.start.recover.then(|| (self.data_dir.clone(), self.start.yes))
+    }
+
     /// The settings that the command line and the environment make.
     ///
     /// # Errors
@@ -146,12 +177,15 @@ impl Cli {
 
 impl StartArgs {
     fn start(self, data_dir: &Path) -> anyhow::Result<Start> {
-        if self.bootstrap {
+        if self.bootstrap || self.restore.is_some() {
             let mut contexts = vec![self.admin_context.unwrap_or_else(|| data_dir.join("admin.json"))];
             if self.default_context {
                 contexts.push(default_context()?);
             }
-            return Ok(Start::Bootstrap { contexts });
+            return Ok(match self.restore {
+                Some(file) => Start::Restore { file, contexts },
+                None => Start::Bootstrap { contexts },
+            });
         }
         if self.join.is_empty() {
             return Ok(Start::Existing);
@@ -214,6 +248,11 @@ mod tests {
             &["--bootstrap", "--advertise", "host"],
             &["--bootstrap", "--heartbeat", "soon"],
             &["--bootstrap", "--missed-heartbeats", "1"],
+            &["--bootstrap", "--restore", "f"],
+            &["--restore", "f", "--join", "a:1", "--token", "x"],
+            &["--recover", "--bootstrap"],
+            &["--recover", "--restore", "f"],
+            &["--yes"],
         ] {
             assert!(settings(args).is_err(), "{args:?}");
         }

@@ -7,6 +7,7 @@ use crate::{
     raft::ReadError,
     replica::{Published, View},
     settings::Timings,
+    succession::Succession,
     transport::Peers,
 };
 use std::{sync::Arc, time::Duration};
@@ -42,6 +43,8 @@ pub struct Core {
     pub timings: Timings,
     /// This controller is stopping: what would go on for ever ends.
     pub stopping: CancellationToken,
+    /// Whether this cluster gives way to one from a backup.
+    pub succession: Succession,
 }
 
 impl Core {

@@ -68,6 +68,18 @@ impl DataDir {
         Note { path: self.path.join("joining") }
     }
 
+    /// A backup that the directory is to be laid from, whole and checked.
+    #[must_use]
+    pub fn restoring(&self) -> Note {
+        Note { path: self.path.join("restoring") }
+    }
+
+    /// The checksum of the backup that the directory was laid from.
+    #[must_use]
+    pub fn restored(&self) -> Note {
+        Note { path: self.path.join("restored") }
+    }
+
     /// Where the first admin's context goes, unless told otherwise.
     #[must_use]
     pub fn admin_context(&self) -> PathBuf {
@@ -82,6 +94,20 @@ pub struct Note {
 }
 
 impl Note {
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether it is there.
+    ///
+    /// # Errors
+    /// When that can't be found out.
+    pub fn exists(&self) -> Result<bool, DataDirError> {
+        self.path.try_exists().map_err(|source| self.error(source))
+    }
+
     /// What it says; `None` if it isn't there.
     ///
     /// # Errors

@@ -21,13 +21,16 @@ pub mod leader;
 pub mod leadership;
 pub mod propose;
 pub mod raft;
+pub mod recover;
 mod renew;
 pub mod replica;
+pub mod restore;
 mod server;
 pub mod settings;
 mod start;
+pub mod succession;
 pub mod transport;
 mod views;
 
 pub use cli::Cli;
-pub use start::{Controller, ControllerError};
+pub use start::{Controller, ControllerError, Ended};

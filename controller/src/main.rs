@@ -1,18 +1,17 @@
 //! The `wharf-controller` command.
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use clap::Parser;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, stderr, stdout};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
-use wharf_controller::{Cli, Controller};
+use wharf_controller::{Cli, Controller, ControllerError, Ended, recover, settings::Settings};
 
 fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
     let filter = EnvFilter::try_new(&cli.log).with_context(|| format!("--log {}", cli.log))?;
-    let colours = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
-    let settings = cli.settings()?;
+    let colours = stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(stderr).init();
     // Two threads are enough: the replica and its disk have their own, and decisions go to the blocking pool.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -20,6 +19,12 @@ fn main() -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
+    // Errors from here on tell their causes themselves.
+    if let Some((data_dir, yes)) = cli.recovery() {
+        let recovered = runtime.block_on(recover::run(&data_dir, yes, &mut stdout()));
+        return recovered.map_err(|error| anyhow!("{error}"));
+    }
+    let settings = cli.settings()?;
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
@@ -30,12 +35,22 @@ fn main() -> anyhow::Result<()> {
             }
             tracing::info!("stopping");
         };
-        tokio::pin!(stop);
+        run(settings, stop).await.map_err(|error| anyhow!("{error}"))
+    })
+}
+
+/// Runs the controller until `stop`; a second one when its data directory has come to hold another cluster.
+async fn run(settings: Settings, stop: impl Future<Output = ()>) -> Result<(), ControllerError> {
+    tokio::pin!(stop);
+    loop {
         let controller = tokio::select! {
-            started = Controller::start(settings) => started?,
+            started = Controller::start(settings.clone()) => started?,
             // Joining may wait for ever.
             () = &mut stop => return Ok(()),
         };
-        Ok(controller.run_until(stop).await?)
-    })
+        match controller.run_until(&mut stop).await? {
+            Ended::Stopped => return Ok(()),
+            Ended::Succeeded => tracing::info!("starting again as the restored cluster's controller"),
+        }
+    }
 }

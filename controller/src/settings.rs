@@ -35,6 +35,13 @@ pub enum Start {
         /// The token for it.
         token: JoinToken,
     },
+    /// Make a cluster from a backup, and write an admin's context to these files.
+    Restore {
+        /// The backup.
+        file: PathBuf,
+        /// The files.
+        contexts: Vec<PathBuf>,
+    },
     /// Refuse: a controller is to be started again, and its data is not there.
     Existing,
 }

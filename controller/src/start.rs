@@ -11,8 +11,10 @@ use crate::{
     raft::{self, LogStore, RaftConfig, RaftFailure, RaftThread, StoreError as LogError},
     renew,
     replica::Replica,
+    restore::{self, RestoreError},
     server::{self, ServeError},
     settings::{Settings, Start},
+    succession::Succession,
     transport::{GrpcTransport, Peers},
 };
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
@@ -53,10 +55,13 @@ pub enum ControllerError {
     /// No cluster could be joined.
     #[error("cannot join the cluster: {0}")]
     Join(#[from] JoinError),
+    /// No cluster could be restored.
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
     /// There is nothing to start from.
     #[error(
-        "there is no controller's data in {}: give --bootstrap to make a cluster, or --join HOST:PORT --token T to \
-         join one", .0.display()
+        "there is no controller's data in {}: give --bootstrap to make a cluster, --join HOST:PORT --token T to join \
+         one, or --restore FILE to make one from a backup", .0.display()
     )]
     Nothing(PathBuf),
     /// A part of the data is gone.
@@ -79,7 +84,10 @@ pub enum ControllerError {
     #[error(transparent)]
     Serve(#[from] ServeError),
     /// The cluster goes on without it.
-    #[error("this controller was removed from the cluster; its data directory can be emptied")]
+    #[error(
+        "this controller was removed from the cluster. To bring its machine back, empty its data directory and join \
+         again (wharf token show --role controller)"
+    )]
     Removed,
     /// A task of this program failed.
     #[error("a part of the controller failed: {0}")]
@@ -87,6 +95,15 @@ pub enum ControllerError {
     /// The replica has stopped.
     #[error("the replica stopped: {0}")]
     Stopped(String),
+}
+
+/// How a controller that was told to has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It was told to stop.
+    Stopped,
+    /// Another cluster's state lies in its data directory: it is to be started again, and be that one's controller.
+    Succeeded,
 }
 
 /// A running controller.
@@ -119,7 +136,8 @@ impl Controller {
         let (credentials, founding) = identify(&settings, &data_dir, &store).await?;
         let id = join::controller_id(&credentials)?;
         let cell = CredentialsCell::new(credentials);
-        let (core, raft) = open(&settings, id, store, cell.clone()).await?;
+        let succession = Succession::new(data_dir.clone());
+        let (core, raft) = open(&settings, id, store, cell.clone(), succession).await?;
         renew::if_expired(&core, &cell, &data_dir.identity());
 
         let stopping = core.stopping.clone();
@@ -161,18 +179,19 @@ impl Controller {
     ///
     /// # Errors
     /// When it can't go on.
-    pub async fn run_until(mut self, stop: impl Future<Output = ()>) -> Result<(), ControllerError> {
-        let failure = tokio::select! {
-            () = stop => None,
-            failure = failure(&self.core) => Some(failure),
+    pub async fn run_until(mut self, stop: impl Future<Output = ()>) -> Result<Ended, ControllerError> {
+        let ended = tokio::select! {
+            () = stop => Ok(Ended::Stopped),
+            () = self.core.succession.complete() => Ok(Ended::Succeeded),
+            failure = failure(&self.core) => Err(failure),
             served = &mut self.server => match served {
-                Ok(Ok(())) => None,
-                Ok(Err(error)) => Some(error.into()),
-                Err(error) => Some(error.into()),
+                Ok(Ok(())) => Ok(Ended::Stopped),
+                Ok(Err(error)) => Err(error.into()),
+                Err(error) => Err(error.into()),
             },
         };
         self.stop().await;
-        failure.map_or(Ok(()), Err)
+        ended
     }
 
     /// Stops in good order: hands leadership over, lets calls end, writes what is to be written.
@@ -221,11 +240,16 @@ async fn identify(
 ) -> Result<(Credentials, Option<Command>), ControllerError> {
     let incomplete =
         |has, misses| ControllerError::Incomplete { path: data_dir.path().to_owned(), has, misses };
+    if let Some(credentials) = restore::restore(settings, data_dir, store)? {
+        return Ok((credentials, None));
+    }
     let known = data_dir.identity().load()?;
     let founded = store.id()?;
     if known.is_none() && founded.is_none() && bootstrap::decided(data_dir)?.is_none() {
         match &settings.start {
-            Start::Existing => return Err(ControllerError::Nothing(data_dir.path().to_owned())),
+            Start::Existing | Start::Restore { .. } => {
+                return Err(ControllerError::Nothing(data_dir.path().to_owned()));
+            }
             Start::Bootstrap { .. } => bootstrap::decide(data_dir)?,
             Start::Join { addresses, token } => {
                 let credentials = join::join(settings, data_dir, addresses, token).await?;
@@ -237,7 +261,7 @@ async fn identify(
     if let Some(command) = bootstrap::decided(data_dir)? {
         let contexts = match &settings.start {
             Start::Bootstrap { contexts } => contexts.clone(),
-            Start::Join { .. } | Start::Existing => vec![data_dir.admin_context()],
+            Start::Join { .. } | Start::Restore { .. } | Start::Existing => vec![data_dir.admin_context()],
         };
         bootstrap::prepare(settings, data_dir, store, &command, &contexts)?;
         let made = data_dir.identity().load()?.ok_or_else(|| incomplete("a log", "identity"))?;
@@ -262,6 +286,7 @@ async fn open(
     id: ControllerId,
     store: LogStore,
     cell: CredentialsCell,
+    succession: Succession,
 ) -> Result<(Arc<Core>, RaftThread), ControllerError> {
     let (replica, published) = Replica::new();
     let peers = Peers::new(&settings.advertise, cell, published.clone());
@@ -280,6 +305,7 @@ async fn open(
         dispatcher: Arc::new(Dispatcher::default()),
         timings: settings.timings,
         stopping: CancellationToken::new(),
+        succession,
     };
     Ok((Arc::new(core), thread))
 }
@@ -300,8 +326,14 @@ async fn failure(core: &Core) -> ControllerError {
             }
             member |= !now.voters.is_empty() && !now.removed();
         }
-        if status.changed().await.is_err() {
-            return ControllerError::Stopped("its thread has ended".to_owned());
+        tokio::select! {
+            () = core.peers.expelled() => return ControllerError::Removed,
+            changed = status.changed() => match changed {
+                Ok(()) => {}
+                // Stopped on purpose; that is waited for elsewhere.
+                Err(_) if core.succession.has_begun() => std::future::pending().await,
+                Err(_) => return ControllerError::Stopped("its thread has ended".to_owned()),
+            },
         }
     }
 }

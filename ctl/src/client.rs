@@ -43,6 +43,8 @@ pub struct Client {
     dialer: Dialer,
     link: Mutex<Link>,
     timeout: Duration,
+    /// The context's name.
+    pub context: String,
     /// The context's credentials.
     pub credentials: Credentials,
     /// The context's registry.
@@ -81,13 +83,13 @@ impl Client {
         let registry = contexts.settings()?.registries.remove(&name);
         let (addresses, home) = if controllers.is_empty() {
             let addresses = found.addresses;
-            (addresses.clone(), Some(Home { contexts, name, addresses }))
+            (addresses.clone(), Some(Home { contexts, name: name.clone(), addresses }))
         } else {
             (controllers.to_vec(), None)
         };
         let dialer = Dialer::new(addresses, CredentialsCell::new(credentials.clone()));
         let link = Mutex::new(Link { connected: None, home, learning: None });
-        Ok(Client { dialer, link, timeout, credentials, registry })
+        Ok(Client { dialer, link, timeout, context: name, credentials, registry })
     }
 
     /// Sends a write, which carries a request id so that a retry happens once.
@@ -134,6 +136,21 @@ impl Client {
         }
     }
 
+    /// Makes a write that takes long and can't be made again, once.
+    ///
+    /// # Errors
+    /// What the cluster answers, or that it doesn't in time.
+    pub async fn write_once<T, F>(&self, patience: Duration, write: impl Fn(Api) -> F) -> Result<T>
+    where
+        F: Future<Output = std::result::Result<Response<T>, Status>>,
+    {
+        WRITTEN.store(true, Ordering::Relaxed);
+        match timeout(patience, self.once(&write)).await {
+            Ok(answer) => answer.map_err(|miss| miss.failure),
+            Err(_) => Err(Failure::unreachable(format!("no controller answered within {patience:?}"))),
+        }
+    }
+
     async fn once<T, F>(&self, call: &impl Fn(Api) -> F) -> std::result::Result<T, Miss>
     where
         F: Future<Output = std::result::Result<Response<T>, Status>>,
@@ -155,6 +172,11 @@ impl Client {
                 Err(Miss { failure, again })
             }
         }
+    }
+
+    /// The controllers, as far as they are known.
+    pub fn addresses(&self) -> Vec<String> {
+        self.dialer.addresses()
     }
 
     async fn connect(&self) -> std::result::Result<Connected, DialError> {

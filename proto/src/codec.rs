@@ -7,6 +7,7 @@ use wharf_cluster::command::Envelope;
 
 mod snapshot;
 
+pub(crate) use snapshot::decode_within;
 pub use snapshot::{SnapshotFormat, decode_snapshot, encode_snapshot};
 
 /// Named `MessagePack`.

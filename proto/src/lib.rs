@@ -4,7 +4,9 @@
 //! * [`convert`]: the checked way from messages to the cluster's model and back: the one place where what came
 //!   from outside is validated
 //! * [`codec`]: the encoding of log entries and snapshots
+//! * [`backup`]: the file that holds a cluster's whole state
 
+pub mod backup;
 pub mod codec;
 pub mod convert;
 mod limits;

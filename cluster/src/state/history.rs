@@ -74,11 +74,15 @@ pub(super) struct Words {
     message: String,
 }
 
+impl Words {
+    pub(super) fn about(kind: &'static str, name: String, action: &str, message: &str) -> Self {
+        Words { kind, name, action: action.to_owned(), message: message.to_owned() }
+    }
+}
+
 /// What `event` means to people; `None` if nothing. `state` is the one before the event.
 pub(super) fn words(state: &State, event: &Event) -> Option<Words> {
-    let say = |kind, name: String, action: &str, message: &str| {
-        Some(Words { kind, name, action: action.to_owned(), message: message.to_owned() })
-    };
+    let say = |kind, name, action: &str, message: &str| Some(Words::about(kind, name, action, message));
     let service = |id| state.service(id).map_or_else(String::new, |service| service.name.to_string());
     let node = |id| state.node(id).map_or_else(String::new, |node| node.name.clone());
     let task = |id| state.task(id).map_or_else(String::new, |task| state.task_name(task));

@@ -1,6 +1,7 @@
 //! The replicated state: persistent maps, so that a copy is a few pointers and a snapshot or a reader never stops it.
 
 mod apply;
+mod founding;
 mod history;
 mod load;
 mod plan;
@@ -9,6 +10,7 @@ mod requests;
 mod stored;
 
 pub use apply::apply;
+pub use founding::Founder;
 pub use history::Record;
 pub use load::NodeLoad;
 pub use plan::{Rejected, plan};
@@ -75,12 +77,5 @@ impl State {
             self.requests.record(request, self.now, outcome.clone());
         }
         (outcome, events)
-    }
-
-    /// Continues ids far beyond those in use, after a restore from a backup: agents may hold tasks that this state
-    /// has never heard of, and no new task may take their ids.
-    pub fn skip_ids(&mut self) {
-        const EPOCH: u64 = 1 << 40;
-        self.next_id = (self.next_id / EPOCH + 1) * EPOCH;
     }
 }

@@ -35,6 +35,12 @@ impl State {
         self.controllers.values()
     }
 
+    /// Whether an id belongs to something, or did.
+    #[must_use]
+    pub fn has_handed_out(&self, id: u64) -> bool {
+        id < self.next_id
+    }
+
     /// A controller.
     #[must_use]
     pub fn controller(&self, id: ControllerId) -> Option<&Controller> {

@@ -1,5 +1,6 @@
 //! What clients call. One file for each kind of call; this one only says which.
 
+mod backup;
 mod get;
 mod logs;
 mod members;
@@ -12,13 +13,13 @@ mod writes;
 use crate::core::Core;
 use std::{pin::Pin, sync::Arc};
 use tokio_stream::Stream;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 use wharf_proto::v1::{
-    ApplyStackRequest, GetRequest, GetResponse, LogEntry, LogsRequest, PlanStackRequest, PlanStackResponse,
-    RemoveControllerRequest, RemoveNodeRequest, RemoveServiceRequest, RemoveStackRequest,
-    RestartServiceRequest, RotateTokenRequest, ScaleServicesRequest, SetAvailabilityRequest,
-    SetNodeLabelsRequest, ShowTokenRequest, TokenResponse, TransferLeadershipRequest, UndoRolloutRequest,
-    WatchResponse, WriteResponse,
+    ApplyStackRequest, BackupChunk, BackupRequest, GetRequest, GetResponse, LogEntry, LogsRequest,
+    PlanStackRequest, PlanStackResponse, RemoveControllerRequest, RemoveNodeRequest, RemoveServiceRequest,
+    RemoveStackRequest, RestartServiceRequest, RestoreRequest, RestoreResponse, RotateTokenRequest,
+    ScaleServicesRequest, SetAvailabilityRequest, SetNodeLabelsRequest, ShowTokenRequest, TokenResponse,
+    TransferLeadershipRequest, UndoRolloutRequest, WatchResponse, WriteResponse,
     control_api_server::{ControlApi, ControlApiServer},
 };
 
@@ -42,6 +43,7 @@ type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 impl ControlApi for ControlService {
     type WatchStream = Answers<WatchResponse>;
     type LogsStream = Answers<LogEntry>;
+    type BackupStream = Answers<BackupChunk>;
 
     async fn plan_stack(&self, request: Request<PlanStackRequest>) -> Answer<PlanStackResponse> {
         plan::plan_stack(&self.core, request.into_inner()).await.map(Response::new)
@@ -114,5 +116,13 @@ impl ControlApi for ControlService {
         logs::logs(&self.core, request.into_inner())
             .await
             .map(|stream| Response::new(stream as Answers<LogEntry>))
+    }
+
+    async fn backup(&self, _request: Request<BackupRequest>) -> Answer<Self::BackupStream> {
+        backup::backup(&self.core).await.map(Response::new)
+    }
+
+    async fn restore(&self, request: Request<Streaming<RestoreRequest>>) -> Answer<RestoreResponse> {
+        backup::restore(&self.core, request).await.map(Response::new)
     }
 }

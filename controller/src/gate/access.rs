@@ -30,9 +30,11 @@ pub fn rule(path: &str) -> Rule {
         ("wharf.v1.AgentApi", _) => Rule { roles: &[Role::Agent], place: Place::Here },
         ("wharf.v1.RaftApi", _) => Rule { roles: &[Role::Controller], place: Place::Here },
         // Reads. What a controller itself has to ask of the leader for them, it asks.
-        ("wharf.v1.ControlApi", "Get" | "Watch" | "PlanStack" | "ShowToken") => {
+        ("wharf.v1.ControlApi", "Get" | "Watch" | "PlanStack" | "ShowToken" | "Backup") => {
             Rule { roles: &[Role::Admin], place: Place::Here }
         }
+        // A stream, for a controller that has no others.
+        ("wharf.v1.ControlApi", "Restore") => Rule { roles: &[Role::Admin], place: Place::Here },
         _ => Rule { roles: &[Role::Admin], place: Place::Leader },
     }
 }

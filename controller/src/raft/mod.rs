@@ -10,6 +10,7 @@ mod handle;
 mod logger;
 pub mod message;
 mod node;
+mod offline;
 mod reply;
 mod snapshot_chunks;
 mod state_machine;
@@ -28,6 +29,7 @@ pub use node::{
     CoreError, Effects, MembershipRequest, ProposeReply, RaftCore, RestoreJob, Restored, SendSnapshot,
     SnapshotJob, StepError, Write,
 };
+pub use offline::{LogMembers, OfflineLog, Piece, begin_at, term_beyond};
 pub use reply::{Applied, ChangeError, Members, ProposeError, ReadError, Reply, TransferError};
 pub use snapshot_chunks::{ArrivedSnapshot, ChunkError, MAX_SNAPSHOT_BYTES, OutgoingSnapshot, SnapshotInbox};
 pub use state_machine::{

@@ -89,7 +89,12 @@ impl RaftStatus {
     /// Whether the replica has learned of members, and it isn't one of them: it was removed.
     #[must_use]
     pub fn removed(&self) -> bool {
-        !self.voters.is_empty()
-            && ![&self.voters, &self.voters_outgoing, &self.learners].iter().any(|set| set.contains(&self.id))
+        !self.voters.is_empty() && !self.has_member(self.id)
+    }
+
+    /// Whether a replica is a member, as far as is known here.
+    #[must_use]
+    pub fn has_member(&self, id: u64) -> bool {
+        [&self.voters, &self.voters_outgoing, &self.learners].iter().any(|set| set.contains(&id))
     }
 }

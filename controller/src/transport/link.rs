@@ -71,7 +71,10 @@ async fn exchange(
     tokio::pin!(answer);
     let ended = |answer: Result<_, Status>| match answer {
         Ok(_) => Status::unavailable("the peer ended the stream"),
-        Err(status) => Status::unavailable(reason(&status)),
+        Err(status) => {
+            peers.heed(&status);
+            Status::unavailable(reason(&status))
+        }
     };
     let mut next = Some(first);
     while let Some(messages) = next {

@@ -12,12 +12,19 @@ use tokio::{
     runtime::Handle,
     sync::{Notify, mpsc},
 };
-use tonic::{metadata::MetadataMap, transport::Channel};
+use tokio_util::sync::CancellationToken;
+use tonic::{
+    Status,
+    metadata::{MetadataMap, MetadataValue},
+    transport::Channel,
+};
 use wharf_cluster::ids::ControllerId;
 use wharf_identity::{CredentialsCell, DialError, channel};
 
 const ADDRESS: &str = "wharf-address";
 const VERSION: &str = "wharf-version";
+/// Tells a controller that it is no member any more.
+const REMOVED: &str = "wharf-removed";
 /// Longest value taken from a peer.
 const MAX_TOLD: usize = 300;
 
@@ -53,6 +60,7 @@ pub struct Peers {
     runtime: Handle,
     told: Mutex<HashMap<u64, Told>>,
     news: Notify,
+    expelled: CancellationToken,
     channels: Mutex<HashMap<u64, (String, Channel)>>,
     pub(super) links: Mutex<HashMap<u64, mpsc::Sender<Vec<Bytes>>>>,
 }
@@ -69,6 +77,7 @@ impl Peers {
             runtime: Handle::current(),
             told: Mutex::default(),
             news: Notify::new(),
+            expelled: CancellationToken::new(),
             channels: Mutex::default(),
             links: Mutex::default(),
         })
@@ -151,6 +160,34 @@ impl Peers {
     #[must_use]
     pub fn told(&self) -> BTreeMap<u64, Told> {
         self.told.lock().iter().map(|(id, told)| (*id, told.clone())).collect()
+    }
+
+    /// Refuses a controller that was a member and is none any more, in a way that it will understand. To be asked about
+    /// those that Raft doesn't know: one that is being removed still has its say.
+    ///
+    /// # Errors
+    /// When it was removed.
+    pub(super) fn refuse_removed(&self, id: ControllerId) -> Result<(), Status> {
+        let state = self.published.state();
+        let made = state.controllers().next().is_some();
+        if !made || state.controller(id).is_some() || !state.has_handed_out(id.0) {
+            return Ok(());
+        }
+        let mut refusal = Status::permission_denied(format!("controller {id} was removed from the cluster"));
+        refusal.metadata_mut().insert(REMOVED, MetadataValue::from_static("yes"));
+        Err(refusal)
+    }
+
+    /// Takes note if a peer's refusal says that this controller is no member any more.
+    pub(super) fn heed(&self, refusal: &Status) {
+        if refusal.metadata().contains_key(REMOVED) {
+            self.expelled.cancel();
+        }
+    }
+
+    /// Waits until a peer says that this controller is no member any more.
+    pub async fn expelled(&self) {
+        self.expelled.cancelled().await;
     }
 
     /// Waits until a peer says something new of itself. For one waiter.

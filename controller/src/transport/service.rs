@@ -30,6 +30,9 @@ impl RaftService {
         let peer = Caller::expect(request)?.peer().and_then(|peer| peer.identity());
         let id: Option<ControllerId> = peer.and_then(|identity| identity.id.parse().ok());
         let id = id.ok_or_else(|| Status::permission_denied("the certificate names no controller"))?;
+        if !self.raft.status().borrow().has_member(id.0) {
+            self.peers.refuse_removed(id)?;
+        }
         self.peers.hear(id.0, request.metadata());
         Ok(id.0)
     }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
 mod agent;
+mod disaster;
 mod harness;
 mod identity;
 mod logs;

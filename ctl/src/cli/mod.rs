@@ -1,10 +1,12 @@
 //! The command line: what can be said, with help that teaches.
 
+mod backup;
 mod cluster;
 mod image;
 mod look;
 mod stack;
 
+pub use backup::{Backup, InspectFormat, Restore};
 pub use cluster::{ContextCommand, Controller, Node, Token, TokenRole};
 pub use image::{Image, Import, ListImages, RegistryArgs};
 pub use look::{Describe, Events, Get, Logs};
@@ -136,6 +138,27 @@ Examples:
     /// List or remove controllers, or hand leadership over
     #[command(subcommand, after_help = "Example:\n  wharf controller transfer c2")]
     Controller(Controller),
+    /// Save the cluster's whole state to a file, while it runs
+    #[command(after_help = "\
+The file holds the key of the cluster's authority: whoever has it can command the cluster.
+
+Examples:
+  wharf backup wharf-monday.bak
+  wharf backup - | gpg --encrypt -r ops > wharf.bak.gpg
+  wharf backup --inspect wharf-monday.bak")]
+    Backup(Backup),
+    /// Bring a saved state back, in the place of a new cluster
+    #[command(after_help = "\
+The context must be of a new cluster: one controller, no nodes, no stacks. Its place is taken by the saved cluster, and
+the context's by that one's. Agents come back by themselves to an address that they know; else start them with --join.
+Without any running cluster: wharf-controller --restore FILE. Step by step: docs/disaster.md
+
+Examples:
+  wharf-controller --bootstrap --advertise 10.0.0.1:7400       on the controller's machine
+  wharf context add admin.json --name home --use
+  wharf restore wharf-monday.bak
+  wharf get nodes")]
+    Restore(Restore),
     /// Show or replace the tokens that machines join with
     #[command(
         subcommand,

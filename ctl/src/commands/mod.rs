@@ -1,6 +1,7 @@
 //! A file for each verb.
 
 mod apply;
+mod backup;
 mod config;
 mod confirm;
 mod context;
@@ -14,6 +15,7 @@ mod logs;
 mod node;
 mod plan;
 mod project;
+mod restore;
 mod rm;
 mod rollout;
 mod scale;
@@ -38,7 +40,7 @@ use std::{
 /// # Errors
 /// When it can't be done.
 pub async fn run(cli: Cli) -> Result<()> {
-    let (timeout, wait) = (cli.call_timeout(), cli.wait_timeout());
+    let (timeout, wait, said) = (cli.call_timeout(), cli.wait_timeout(), cli.timeout);
     let client = OnceCell::new();
     let open = || match client.get() {
         Some(client) => Ok(client),
@@ -47,7 +49,7 @@ pub async fn run(cli: Cli) -> Result<()> {
             Ok(client.get_or_init(|| opened))
         }
     };
-    let result = carry_out(cli.command, open, wait).await;
+    let result = carry_out(cli.command, open, wait, said).await;
     if let Some(client) = client.get() {
         client.learned().await;
     }
@@ -58,6 +60,7 @@ async fn carry_out<'a>(
     command: Command,
     open: impl Fn() -> Result<&'a Client>,
     wait: Duration,
+    said: Option<Duration>,
 ) -> Result<()> {
     match command {
         Command::Apply(args) => apply::apply(open, args, wait).await,
@@ -71,6 +74,8 @@ async fn carry_out<'a>(
         Command::Logs(args) => logs::logs(open()?, args).await,
         Command::Node(what) => node::node(open()?, what, wait).await,
         Command::Controller(what) => controller::controller(open()?, what).await,
+        Command::Backup(args) => backup::backup(open, args).await,
+        Command::Restore(args) => restore::restore(open()?, args, said).await,
         Command::Token(what) => token::token(open()?, what).await,
         Command::Image(what) => image::image(open, what).await,
         Command::Context(what) => context::context(what).await,

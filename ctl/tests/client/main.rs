@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may end so")]
 
 mod applying;
+mod backups;
 mod calls;
 mod contexts;
 mod lists;

@@ -75,7 +75,12 @@ fn encoding_failed(error: rmp_serde::encode::Error) -> io::Error {
 ///
 /// # Errors
 /// When the bytes can't be read, are damaged, too few or too many, or are of a newer format.
-pub fn decode_snapshot(mut from: impl Read) -> Result<State, CodecError> {
+pub fn decode_snapshot(from: impl Read) -> Result<State, CodecError> {
+    decode_within(from, u64::MAX)
+}
+
+/// The same of a source that nothing is known of: one that unpacks to more than `most` bytes counts as damaged.
+pub(crate) fn decode_within(mut from: impl Read, most: u64) -> Result<State, CodecError> {
     let mut format = [0];
     if from.read(&mut format).map_err(CodecError::Compression)? == 0 {
         return Err(CodecError::Empty);
@@ -86,7 +91,7 @@ pub fn decode_snapshot(mut from: impl Read) -> Result<State, CodecError> {
         other => return Err(CodecError::UnknownFormat(other)),
     };
     let stream = zstd::Decoder::new(from).map_err(CodecError::Compression)?;
-    let mut stream = BufReader::with_capacity(READ_AHEAD, stream);
+    let mut stream = BufReader::with_capacity(READ_AHEAD, stream.take(most));
     let state = if whole {
         rmp_serde::from_read(&mut stream).map_err(decoding_failed)?
     } else {
@@ -205,6 +210,15 @@ mod tests {
                 damaged[at] ^= 0x10;
                 assert!(decode_snapshot(&*damaged).is_err(), "{format:?} with another byte {at}");
             }
+        }
+    }
+
+    #[test]
+    fn what_unpacks_to_too_much_is_refused() {
+        for format in [SnapshotFormat::Whole, SnapshotFormat::Facts] {
+            let whole = encoded(&state(), format);
+            assert!(decode_within(&*whole, 100 << 10).is_err());
+            assert!(decode_within(&*whole, 100 << 20).is_ok());
         }
     }
 

@@ -94,6 +94,18 @@ impl LogStore {
         })
     }
 
+    /// Makes the store that of replica `id`, whoever's it was: `batch` takes the place of what it held. Durable when it
+    /// returns, all of it or nothing.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub fn replace(&self, id: u64, batch: &Batch) -> Result<(), StoreError> {
+        self.write(Durability::Immediate, |txn| {
+            put_number(&mut txn.open_table(RECORDS).map_err(database)?, ID, id)?;
+            apply(txn, std::slice::from_ref(batch))
+        })
+    }
+
     /// The file.
     #[must_use]
     pub fn path(&self) -> &Path {

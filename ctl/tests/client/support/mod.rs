@@ -7,4 +7,5 @@ mod service;
 
 pub(crate) use cluster::Cluster;
 pub(crate) use objects::{controller, controller_at, node, plan, service, task};
+pub(crate) use run::run_in;
 pub(crate) use service::{Picture, Script};

@@ -7,13 +7,14 @@ use std::{
 };
 use tokio::sync::{mpsc, watch};
 use tokio_stream::{Stream, wrappers::ReceiverStream};
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 use wharf_proto::v1::{
-    ApplyStackRequest, GetRequest, GetResponse, Kind, LogEntry, LogsRequest, Object, PlanStackRequest,
-    PlanStackResponse, RemoveControllerRequest, RemoveNodeRequest, RemoveServiceRequest, RemoveStackRequest,
-    RestartServiceRequest, RotateTokenRequest, ScaleServicesRequest, SetAvailabilityRequest,
-    SetNodeLabelsRequest, ShowTokenRequest, TokenResponse, TransferLeadershipRequest, UndoRolloutRequest,
-    WatchResponse, WriteResponse, control_api_server::ControlApi, object, watch_response::Change,
+    ApplyStackRequest, BackupChunk, BackupRequest, GetRequest, GetResponse, Kind, LogEntry, LogsRequest,
+    Object, PlanStackRequest, PlanStackResponse, RemoveControllerRequest, RemoveNodeRequest,
+    RemoveServiceRequest, RemoveStackRequest, RestartServiceRequest, RestoreRequest, RestoreResponse,
+    RotateTokenRequest, ScaleServicesRequest, SetAvailabilityRequest, SetNodeLabelsRequest, ShowTokenRequest,
+    TokenResponse, TransferLeadershipRequest, UndoRolloutRequest, WatchResponse, WriteResponse,
+    control_api_server::ControlApi, object, watch_response::Change,
 };
 
 /// All objects of a cluster.
@@ -37,6 +38,8 @@ pub(crate) struct Script {
     pub(crate) mute: watch::Sender<bool>,
     /// What each stream of logs sends; the last one ends well, those before break off.
     pub(crate) logs: Mutex<VecDeque<Vec<LogEntry>>>,
+    /// What a backup sends; without an end it breaks off.
+    pub(crate) backup: Mutex<Vec<Result<Vec<u8>, Status>>>,
 }
 
 impl Script {
@@ -51,6 +54,7 @@ impl Script {
             on_write: Mutex::default(),
             mute: watch::Sender::default(),
             logs: Mutex::default(),
+            backup: Mutex::default(),
         })
     }
 
@@ -151,6 +155,7 @@ async fn show(
 impl ControlApi for FakeControl {
     type WatchStream = Answers<WatchResponse>;
     type LogsStream = Answers<LogEntry>;
+    type BackupStream = Answers<BackupChunk>;
 
     async fn plan_stack(&self, _: Request<PlanStackRequest>) -> Answer<PlanStackResponse> {
         Ok(Response::new(self.0.plan.lock().unwrap().clone()))
@@ -237,5 +242,18 @@ impl ControlApi for FakeControl {
             entries.push(Err(Status::unavailable("this controller is stopping")));
         }
         Ok(Response::new(Box::pin(tokio_stream::iter(entries))))
+    }
+
+    async fn backup(&self, _: Request<BackupRequest>) -> Answer<Self::BackupStream> {
+        let pieces = self.0.backup.lock().unwrap().clone();
+        let chunks: Vec<_> =
+            pieces.into_iter().map(|piece| piece.map(|data| BackupChunk { data: data.into() })).collect();
+        Ok(Response::new(Box::pin(tokio_stream::iter(chunks))))
+    }
+
+    async fn restore(&self, _: Request<Streaming<RestoreRequest>>) -> Answer<RestoreResponse> {
+        self.0.writes.lock().unwrap().push(("restore", Vec::new()));
+        self.0.refused()?;
+        Err(Status::unimplemented("no test's cluster gives way"))
     }
 }
