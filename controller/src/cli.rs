@@ -79,11 +79,11 @@ struct StartArgs {
     restore: Option<PathBuf>,
 
     /// With --bootstrap or --restore: where to write an admin's context [default: admin.json in the data directory]
-    #[arg(long, value_name = "FILE", requires = "founding")]
+    #[arg(long, value_name = "FILE")]
     admin_context: Option<PathBuf>,
 
     /// With --bootstrap or --restore: also make it this user's default context, which `wharf` finds by itself
-    #[arg(long, requires = "founding")]
+    #[arg(long)]
     default_context: bool,
 
     /// Make this the only controller, because all others, or most, are lost for good; then end
@@ -99,7 +99,13 @@ struct StartArgs {
     yes: bool,
 
     /// Join the cluster that these controllers belong to
-    #[arg(long, env = "WHARF_JOIN", value_name = "HOST:PORT", value_delimiter = ',')]
+    #[arg(
+        long,
+        env = "WHARF_JOIN",
+        value_name = "HOST:PORT",
+        value_delimiter = ',',
+        conflicts_with = "founding"
+    )]
     join: Vec<String>,
 
     /// With --join: the token that `wharf token show --role controller` prints
@@ -188,6 +194,9 @@ impl StartArgs {
             });
         }
         if self.join.is_empty() {
+            if self.admin_context.is_some() || self.default_context {
+                bail!("--admin-context and --default-context need --bootstrap or --restore");
+            }
             return Ok(Start::Existing);
         }
         if let Some(bad) = self.join.iter().find(|address| !is_address(address)) {
@@ -253,9 +262,16 @@ mod tests {
             &["--recover", "--bootstrap"],
             &["--recover", "--restore", "f"],
             &["--yes"],
+            &["--admin-context", "f"],
         ] {
             assert!(settings(args).is_err(), "{args:?}");
         }
+    }
+
+    #[test]
+    fn a_unit_may_name_a_context_for_every_controller() {
+        let args = ["wharf-controller", "--join", "a:1", "--token", "x", "--admin-context", "f"];
+        Cli::try_parse_from(args).unwrap();
     }
 
     #[test]
