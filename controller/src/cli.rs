@@ -34,6 +34,9 @@ use wharf_identity::JoinToken;
 ///   wharf-controller --restore FILE --advertise 10.0.0.1:7400
 ///
 /// Once it has data, a controller starts from them: --bootstrap and --join mean nothing any more, and may stay.
+///
+/// Exit codes: 74 when the disk is full or fails, 65 when the log is damaged, 2 for a wrong command line, 1 for the
+/// rest. It says why, and what to do.
 #[derive(Parser, Debug)]
 #[command(name = "wharf-controller", version, max_term_width = 110, verbatim_doc_comment)]
 pub struct Cli {

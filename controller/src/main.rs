@@ -2,12 +2,32 @@
 
 use anyhow::{Context, anyhow};
 use clap::Parser;
-use std::io::{IsTerminal, stderr, stdout};
+use std::{
+    io::{IsTerminal, stderr, stdout},
+    process::ExitCode,
+};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 use wharf_controller::{Cli, Controller, ControllerError, Ended, recover, settings::Settings};
 
-fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
+    let Err(error) = run() else { return ExitCode::SUCCESS };
+    eprintln!("Error: {}", explain(&error));
+    ExitCode::from(error.downcast_ref().map_or(1, ControllerError::exit_code))
+}
+
+/// An error and its causes, but those that it names itself.
+fn explain(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
+fn run() -> anyhow::Result<()> {
     let cli = Cli::parse();
     let filter = EnvFilter::try_new(&cli.log).with_context(|| format!("--log {}", cli.log))?;
     let colours = stderr().is_terminal();

@@ -48,7 +48,9 @@ impl From<WriteError> for Status {
             WriteError::Rejected(Rejected::Conflict(_)) => Status::aborted(message),
             WriteError::Rejected(Rejected::Invalid(_)) => Status::invalid_argument(message),
             WriteError::Rejected(Rejected::Precondition(_)) => Status::failed_precondition(message),
-            WriteError::Raft(ProposeError::Overloaded) => Status::resource_exhausted(message),
+            WriteError::Raft(ProposeError::Overloaded | ProposeError::NoSpace { .. }) => {
+                Status::resource_exhausted(message)
+            }
             WriteError::Raft(ProposeError::TooLarge { .. } | ProposeError::Empty) => {
                 Status::invalid_argument(message)
             }
@@ -85,14 +87,16 @@ impl Proposer {
         Ok(Done { index: applied.index, reply: applied.output? })
     }
 
-    /// Proposes a command of a leader's loop; patient while too much is under way.
+    /// Proposes a command of a leader's loop; patient while too much is under way or the disk is nearly full.
     ///
     /// # Errors
     /// When the leader is one no longer, or the command is refused.
     pub async fn insist(&self, command: Command) -> Result<Done, WriteError> {
         loop {
             match self.propose(None, command.clone()).await {
-                Err(WriteError::Raft(ProposeError::Overloaded)) => tokio::time::sleep(OVERLOAD_PAUSE).await,
+                Err(WriteError::Raft(ProposeError::Overloaded | ProposeError::NoSpace { .. })) => {
+                    tokio::time::sleep(OVERLOAD_PAUSE).await;
+                }
                 done => return done,
             }
         }
@@ -127,4 +131,19 @@ pub fn request_id(bytes: &[u8]) -> Result<RequestId, Status> {
         Status::invalid_argument("request_id: must be 16 random bytes, the same for every retry of a request")
     })?;
     Ok(RequestId(u128::from_be_bytes(bytes)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tonic::Code;
+
+    #[test]
+    fn what_is_too_much_is_told_as_such() {
+        for error in [ProposeError::Overloaded, ProposeError::NoSpace { free: 3 << 20 }] {
+            let status = Status::from(WriteError::Raft(error));
+            assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
+            assert!(status.message().contains("again"), "it says what to do: {status}");
+        }
+    }
 }

@@ -78,7 +78,7 @@ pub enum ControllerError {
         misses: &'static str,
     },
     /// The replica can't go on.
-    #[error("the replica failed: {0}")]
+    #[error(transparent)]
     Raft(#[from] RaftFailure),
     /// The server can't go on.
     #[error(transparent)]
@@ -95,6 +95,26 @@ pub enum ControllerError {
     /// The replica has stopped.
     #[error("the replica stopped: {0}")]
     Stopped(String),
+}
+
+impl ControllerError {
+    /// What the program ends with: a supervisor can tell a disk that may be helped (74) and data that have to be
+    /// looked at by somebody (65) from the rest (1). The numbers are those of sysexits.h.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        let log = match self {
+            ControllerError::Log(error)
+            | ControllerError::Bootstrap(BootstrapError::Log(error))
+            | ControllerError::Join(JoinError::Log(error)) => Some(error),
+            ControllerError::Raft(failure) => failure.of_store(),
+            _ => None,
+        };
+        match log {
+            Some(error) if error.is_disk() => 74,
+            Some(LogError::Corrupted(_)) => 65,
+            _ => 1,
+        }
+    }
 }
 
 /// How a controller that was told to has ended.
@@ -150,7 +170,7 @@ impl Controller {
         if let Some(command) = founding
             && let Err(error) = bootstrap::complete(&controller.core, &settings, &data_dir, command).await
         {
-            controller.abandon().await;
+            controller.abandon().await?;
             return Err(error.into());
         }
         tracing::info!(controller = %id, %address, advertise = controller.core.advertise, "this controller is running");
@@ -190,14 +210,18 @@ impl Controller {
                 Err(error) => Err(error.into()),
             },
         };
-        self.stop().await;
+        // Why the replica stopped says more than that it did.
+        self.stop().await?;
         ended
     }
 
     /// Stops in good order: hands leadership over, lets calls end, writes what is to be written.
-    pub async fn stop(self) {
+    ///
+    /// # Errors
+    /// When the replica had failed.
+    pub async fn stop(self) -> Result<(), ControllerError> {
         self.hand_over().await;
-        self.abandon().await;
+        self.abandon().await
     }
 
     async fn hand_over(&self) {
@@ -213,7 +237,10 @@ impl Controller {
     }
 
     /// Stops without handing leadership over.
-    pub async fn abandon(self) {
+    ///
+    /// # Errors
+    /// When the replica had failed.
+    pub async fn abandon(self) -> Result<(), ControllerError> {
         let Controller { core, mut server, helpers, raft, .. } = self;
         core.stopping.cancel();
         if !server.is_finished() && tokio::time::timeout(GRACE, &mut server).await.is_err() {
@@ -223,12 +250,7 @@ impl Controller {
             helper.abort();
         }
         core.raft.shutdown().await;
-        match tokio::task::spawn_blocking(move || raft.join()).await {
-            Ok(Ok(())) => {}
-            // It was reported when it happened.
-            Ok(Err(error)) => tracing::debug!(%error, "the replica had failed"),
-            Err(error) => tracing::error!(%error, "the replica could not be waited for"),
-        }
+        Ok(tokio::task::spawn_blocking(move || raft.join()).await??)
     }
 }
 

@@ -35,6 +35,8 @@ pub struct RaftConfig {
     pub max_inflight_messages: usize,
     /// Proposed but uncommitted bytes on a leader; more is refused as overload.
     pub max_uncommitted_bytes: u64,
+    /// Bytes of commands that wait to be proposed; more is refused as overload.
+    pub max_queued_bytes: usize,
     /// The largest command that can be proposed.
     pub max_command_bytes: usize,
     /// Bytes of commands that go into one round of the driver, and so into one fsync.
@@ -57,7 +59,8 @@ impl RaftConfig {
             election_jitter: 0..10,
             max_message_bytes: 256 << 10,
             max_inflight_messages: 64,
-            max_uncommitted_bytes: 64 << 20,
+            max_uncommitted_bytes: 32 << 20,
+            max_queued_bytes: 16 << 20,
             max_command_bytes: 3 << 20,
             max_batch_bytes: 1 << 20,
             cache_bytes: 4 << 20,

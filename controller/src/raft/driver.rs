@@ -11,6 +11,7 @@ use tokio::sync::mpsc::{self, UnboundedSender};
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
+use super::budget::Budget;
 use super::config::RaftConfig;
 use super::handle::{PeerInput, RaftHandle, Request};
 use super::message;
@@ -30,6 +31,10 @@ const PEER_QUEUE: usize = 1024;
 const PEERS_A_ROUND: usize = 256;
 /// Writes under way before new proposals have to wait.
 const MAX_WRITES: u64 = 64;
+/// Ticks between two looks at the disk's free space.
+const SPACE_TICKS: u64 = 10;
+/// Bytes handed to the writer after which it is looked at earlier.
+const SPACE_BYTES: usize = 4 << 20;
 
 /// What the replica's helpers report.
 pub(super) enum Event<S: StateMachine> {
@@ -47,14 +52,25 @@ pub enum RaftFailure {
     #[error(transparent)]
     Core(#[from] CoreError),
     /// The log can't be written. Nothing that was not durable has been acknowledged.
-    #[error("the raft log can't be written: {0}")]
-    Write(#[source] StoreError),
+    #[error(transparent)]
+    Write(StoreError),
     /// A thread or its runtime can't be started.
     #[error("can't start a thread: {0}")]
     Thread(#[from] std::io::Error),
     /// A broken invariant.
     #[error("the raft thread panicked: {0}")]
     Panic(String),
+}
+
+impl RaftFailure {
+    /// The failure of the log that is behind it, if one is.
+    #[must_use]
+    pub fn of_store(&self) -> Option<&StoreError> {
+        match self {
+            Self::Core(CoreError::Store(error)) | Self::Write(error) => Some(error),
+            Self::Core(_) | Self::Thread(_) | Self::Panic(_) => None,
+        }
+    }
 }
 
 /// The replica's thread.
@@ -104,6 +120,7 @@ pub fn start<S: StateMachine, D: Store>(
         status,
         chunks: Arc::new(move |from, chunk| Some(sink.upgrade()?.accept(from, chunk))),
         max_command_bytes: config.max_command_bytes,
+        queued: Budget::new(config.max_queued_bytes),
     };
     let mut driver = Driver {
         core,
@@ -115,6 +132,8 @@ pub fn start<S: StateMachine, D: Store>(
         handed_out: 0,
         persisted: 0,
         transfers: 0,
+        unseen: 0,
+        ticks: 0,
         snapshot: None,
         restore: None,
         config,
@@ -149,6 +168,9 @@ struct Driver<S: StateMachine, D: Store> {
     handed_out: u64,
     persisted: u64,
     transfers: u64,
+    /// Bytes written since the disk's space was looked at.
+    unseen: usize,
+    ticks: u64,
     /// The thread that makes a snapshot.
     snapshot: Option<JoinHandle<()>>,
     /// The thread that reads one.
@@ -161,12 +183,13 @@ impl<S: StateMachine, D: Store> Driver<S, D> {
         // After a pause (a stopped process, a suspended machine) the messages that wait must be seen
         // before time is thought to have passed.
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        self.look_at_space();
         self.carry_out()?;
         loop {
             let accepts = self.handed_out - self.persisted < MAX_WRITES;
             let mut first = None;
             tokio::select! {
-                _ = ticks.tick() => self.core.tick(),
+                _ = ticks.tick() => self.tick(),
                 Some(event) = queues.events.recv() => self.event(event)?,
                 Some(peer) = queues.peers.recv() => self.peer(peer),
                 request = queues.requests.recv(), if accepts => match request {
@@ -181,11 +204,27 @@ impl<S: StateMachine, D: Store> Driver<S, D> {
                 let Ok(peer) = queues.peers.try_recv() else { break };
                 self.peer(peer);
             }
+            if self.unseen >= SPACE_BYTES {
+                self.look_at_space();
+            }
             if accepts && !self.requests(first, &mut queues.requests) {
                 return Ok(());
             }
             self.carry_out()?;
         }
+    }
+
+    fn tick(&mut self) {
+        self.core.tick();
+        self.ticks += 1;
+        if self.ticks.is_multiple_of(SPACE_TICKS) {
+            self.look_at_space();
+        }
+    }
+
+    fn look_at_space(&mut self) {
+        self.unseen = 0;
+        self.core.set_space(self.store.space());
     }
 
     /// Takes what waits in the request queue, proposals together; false when asked to stop.
@@ -194,7 +233,7 @@ impl<S: StateMachine, D: Store> Driver<S, D> {
         first: Option<Request<S::Output>>,
         queue: &mut mpsc::Receiver<Request<S::Output>>,
     ) -> bool {
-        let (mut commands, mut bytes) = (Vec::new(), 0);
+        let (mut commands, mut shares, mut bytes) = (Vec::new(), Vec::new(), 0);
         let mut next = first.or_else(|| queue.try_recv().ok());
         let mut goes_on = true;
         while let Some(request) = next {
@@ -202,6 +241,7 @@ impl<S: StateMachine, D: Store> Driver<S, D> {
                 Request::Propose(proposal) => {
                     bytes += proposal.command.len();
                     commands.push((proposal.command, proposal.reply));
+                    shares.push(proposal.share);
                 }
                 Request::Read(reply) => self.core.read(reply),
                 Request::Change(request, reply) => self.core.change(request, reply),
@@ -227,6 +267,8 @@ impl<S: StateMachine, D: Store> Driver<S, D> {
                 self.core.persisted(id);
             }
             Event::WriteFailed(error) => return Err(RaftFailure::Write(error)),
+            // The database writes no more once its disk has failed.
+            Event::SnapshotBuilt(Err(error)) if error.is_disk() => return Err(RaftFailure::Write(error)),
             Event::SnapshotBuilt(result) => self.core.snapshot_built(result),
             Event::Restored(restored) => self.core.restored(restored)?,
             Event::SnapshotSent { peer, arrived } => self.core.report_snapshot(peer, arrived),
@@ -258,6 +300,7 @@ impl<S: StateMachine, D: Store> Driver<S, D> {
         }
         for write in effects.writes {
             self.handed_out = write.id;
+            self.unseen += write.batch.entries.iter().map(|entry| entry.bytes.len()).sum::<usize>();
             // The writer is only gone after it has reported why.
             let _ = self.work.send(Work::Write(write));
         }
@@ -338,7 +381,14 @@ impl<S: StateMachine, D: Store> Driver<S, D> {
             let _ = thread.join();
         }
         let Err(failure) = result else { return };
-        tracing::error!(error = %failure, "this controller's replica has stopped");
+        // A core that panicked may say anything.
+        if !matches!(failure, RaftFailure::Panic(_))
+            && let Some(message) = self.core.resignation()
+        {
+            tracing::warn!(controller = message.to, "this controller can't go on; another is to lead");
+            // Who doesn't get it stands for election when it misses the leader.
+            let _ = self.transport.send(message.to, vec![message::encode(&message).into()]);
+        }
         self.status.send_modify(|status| {
             *status = RaftStatus {
                 role: super::status::Role::Follower,

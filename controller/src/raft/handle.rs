@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ::raft::eraftpb::Message;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::budget::{Budget, Share};
 use super::message::{self, MessageError};
 use super::node::MembershipRequest;
 use super::reply::{Applied, ChangeError, Members, ProposeError, ReadError, Reply, TransferError};
@@ -14,6 +15,8 @@ use super::status::RaftStatus;
 /// A command with the place for its answer.
 pub(super) struct Proposal<T> {
     pub(super) command: Vec<u8>,
+    /// Its part of what may wait in the queue.
+    pub(super) share: Share,
     pub(super) reply: Reply<Result<Applied<T>, ProposeError>>,
 }
 
@@ -59,6 +62,7 @@ pub struct RaftHandle<T> {
     pub(super) status: watch::Receiver<RaftStatus>,
     pub(super) chunks: Arc<ChunkSink>,
     pub(super) max_command_bytes: usize,
+    pub(super) queued: Budget,
 }
 
 impl<T> Clone for RaftHandle<T> {
@@ -69,6 +73,7 @@ impl<T> Clone for RaftHandle<T> {
             status: self.status.clone(),
             chunks: self.chunks.clone(),
             max_command_bytes: self.max_command_bytes,
+            queued: self.queued.clone(),
         }
     }
 }
@@ -86,8 +91,9 @@ impl<T: Send + 'static> RaftHandle<T> {
         if size > limit {
             return Err(ProposeError::TooLarge { size, limit });
         }
+        let share = self.queued.take(size).ok_or(ProposeError::Overloaded)?;
         let (reply, answer) = reply();
-        match self.requests.try_send(Request::Propose(Proposal { command, reply })) {
+        match self.requests.try_send(Request::Propose(Proposal { command, share, reply })) {
             Ok(()) => answer.await.unwrap_or(Err(ProposeError::Stopped)),
             Err(mpsc::error::TrySendError::Full(_)) => Err(ProposeError::Overloaded),
             Err(mpsc::error::TrySendError::Closed(_)) => Err(ProposeError::Stopped),

@@ -4,6 +4,7 @@
 //! [`Transport`]. [`RaftCore`] is the same replica without threads, clock or I/O, for simulations.
 
 mod bootstrap;
+pub(crate) mod budget;
 mod config;
 mod driver;
 mod handle;
@@ -13,6 +14,7 @@ mod node;
 mod offline;
 mod reply;
 mod snapshot_chunks;
+mod space;
 mod state_machine;
 mod status;
 pub mod storage;
@@ -32,6 +34,7 @@ pub use node::{
 pub use offline::{LogMembers, OfflineLog, Piece, begin_at, term_beyond};
 pub use reply::{Applied, ChangeError, Members, ProposeError, ReadError, Reply, TransferError};
 pub use snapshot_chunks::{ArrivedSnapshot, ChunkError, MAX_SNAPSHOT_BYTES, OutgoingSnapshot, SnapshotInbox};
+pub use space::Space;
 pub use state_machine::{
     MemberChange, MemberChangeKind, RestoreError, SnapshotDecoder, SnapshotEncoder, StateMachine,
 };

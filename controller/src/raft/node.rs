@@ -16,6 +16,7 @@ mod pending;
 mod proposals;
 mod reads;
 mod ready;
+mod room;
 mod snapshots;
 mod transfer;
 
@@ -38,6 +39,7 @@ use apply::ApplyQueue;
 use pending::PendingWrites;
 use proposals::Proposals;
 use reads::Reads;
+use room::Room;
 use snapshots::Snapshots;
 use transfer::Transfer;
 
@@ -120,6 +122,7 @@ pub struct RaftCore<S: StateMachine, D: Store> {
     reads: Reads,
     snapshots: Snapshots,
     transfer: Transfer,
+    room: Room,
     out: Effects<S>,
 }
 
@@ -158,6 +161,7 @@ impl<S: StateMachine, D: Store> RaftCore<S, D> {
             proposals: Proposals::default(),
             snapshots: Snapshots::new(snapshot_bytes),
             transfer: Transfer::default(),
+            room: Room::default(),
             out: Effects::default(),
             config,
         })
@@ -218,7 +222,7 @@ impl<S: StateMachine, D: Store> RaftCore<S, D> {
         if commands.is_empty() {
             return;
         }
-        if let Err(error) = self.may_propose() {
+        if let Err(error) = self.may_propose().and_then(|()| self.room.check()) {
             commands.into_iter().for_each(|(_, reply)| reply(Err(error.clone())));
             return;
         }

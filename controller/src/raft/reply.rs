@@ -30,6 +30,15 @@ pub enum ProposeError {
     /// Nothing was proposed: too much is waiting already.
     #[error("overloaded: too many changes are waiting to be committed; try again later")]
     Overloaded,
+    /// Nothing was proposed: the disk is nearly full.
+    #[error(
+        "the leader's disk is nearly full ({} MiB left); free space on the file system of its data directory, \
+         then send the change again", .free >> 20
+    )]
+    NoSpace {
+        /// Bytes that are left.
+        free: u64,
+    },
     /// Nothing was proposed: the command is larger than the log takes.
     #[error("the change is {size} bytes long, more than the limit of {limit} bytes; split it")]
     TooLarge {

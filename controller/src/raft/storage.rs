@@ -13,6 +13,8 @@ mod view;
 
 use ::raft::eraftpb::{ConfState, Entry, HardState};
 
+use super::space::Space;
+
 pub use codec::{EncodedEntry, decode_entry, encode_entry};
 pub use error::StoreError;
 pub use redb_store::LogStore;
@@ -136,6 +138,9 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// When the store can't be written.
     fn discard(&self, slot: u64) -> Result<(), StoreError>;
+
+    /// The space that is left, where that is known. Quick.
+    fn space(&self) -> Option<Space>;
 }
 
 /// A snapshot's chunks.

@@ -1,6 +1,10 @@
 //! The stream of Raft's messages to one peer: opened when there is something to send, opened again with growing pauses.
 
 use super::{MAX_FRAME, Peers, reason::reason};
+use crate::raft::{
+    Unreachable,
+    budget::{Budget, Share},
+};
 use bytes::Bytes;
 use std::{sync::Arc, time::Duration};
 use tokio::sync::mpsc;
@@ -11,6 +15,8 @@ use wharf_proto::v1::{RaftMessages, raft_api_client::RaftApiClient};
 
 /// Batches that wait for a peer; more are lost, and Raft is told.
 const QUEUE: usize = 512;
+/// Bytes that wait for a peer, likewise: a peer that is slow or gone must not fill the memory of those who go on.
+const QUEUE_BYTES: usize = 16 << 20;
 /// Frames that wait in the stream itself.
 const FRAMES: usize = 8;
 /// What one frame holds, unless a single message is larger.
@@ -18,21 +24,44 @@ const FRAME_BYTES: usize = 1 << 20;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// The queue to a peer, whose link is made if there is none.
-pub(super) fn queue(peers: &Arc<Peers>, to: u64) -> mpsc::Sender<Vec<Bytes>> {
+/// Messages that wait for a peer, and their part of what may wait.
+type Batch = (Vec<Bytes>, Share);
+
+/// The sending end of the queue to a peer.
+#[derive(Clone)]
+pub(super) struct Link {
+    queue: mpsc::Sender<Batch>,
+    budget: Budget,
+}
+
+impl Link {
+    fn new() -> (Self, mpsc::Receiver<Batch>) {
+        let (queue, receiver) = mpsc::channel(QUEUE);
+        (Link { queue, budget: Budget::new(QUEUE_BYTES) }, receiver)
+    }
+
+    /// Queues messages, unless too much waits already.
+    pub(super) fn send(&self, messages: Vec<Bytes>) -> Result<(), Unreachable> {
+        let share = self.budget.take(messages.iter().map(Bytes::len).sum()).ok_or(Unreachable)?;
+        self.queue.try_send((messages, share)).map_err(|_| Unreachable)
+    }
+}
+
+/// The link to a peer, which is made if there is none.
+pub(super) fn to(peers: &Arc<Peers>, to: u64) -> Link {
     let mut links = peers.links.lock();
     if let Some(link) = links.get(&to)
-        && !link.is_closed()
+        && !link.queue.is_closed()
     {
         return link.clone();
     }
-    let (sender, receiver) = mpsc::channel(QUEUE);
+    let (link, receiver) = Link::new();
     peers.runtime().spawn(run(peers.clone(), to, receiver));
-    links.insert(to, sender.clone());
-    sender
+    links.insert(to, link.clone());
+    link
 }
 
-async fn run(peers: Arc<Peers>, to: u64, mut queue: mpsc::Receiver<Vec<Bytes>>) {
+async fn run(peers: Arc<Peers>, to: u64, mut queue: mpsc::Receiver<Batch>) {
     let controller = ControllerId(to);
     let mut pause = FIRST_PAUSE;
     let mut silent = false;
@@ -59,8 +88,8 @@ async fn run(peers: Arc<Peers>, to: u64, mut queue: mpsc::Receiver<Vec<Bytes>>) 
 async fn exchange(
     peers: &Peers,
     to: u64,
-    first: Vec<Bytes>,
-    queue: &mut mpsc::Receiver<Vec<Bytes>>,
+    first: Batch,
+    queue: &mut mpsc::Receiver<Batch>,
 ) -> Result<(), Status> {
     let channel = peers.channel(to).map_err(|error| Status::unavailable(error.to_string()))?;
     let mut client = RaftApiClient::new(channel).max_encoding_message_size(MAX_FRAME);
@@ -94,13 +123,31 @@ async fn exchange(
 }
 
 /// One frame from what waits.
-fn fill(mut messages: Vec<Bytes>, queue: &mut mpsc::Receiver<Vec<Bytes>>) -> RaftMessages {
+fn fill((mut messages, _): Batch, queue: &mut mpsc::Receiver<Batch>) -> RaftMessages {
     let mut bytes: usize = messages.iter().map(Bytes::len).sum();
     while bytes < FRAME_BYTES
-        && let Ok(more) = queue.try_recv()
+        && let Ok((more, _)) = queue.try_recv()
     {
         bytes += more.iter().map(Bytes::len).sum::<usize>();
         messages.extend(more);
     }
     RaftMessages { messages }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_for_a_peer_that_takes_nothing_is_bounded_in_bytes() {
+        let (link, mut queue) = Link::new();
+        let message = || vec![Bytes::from(vec![0; 256 << 10])];
+        let sent = (0..1000).take_while(|_| link.send(message()).is_ok()).count();
+        assert_eq!(sent, QUEUE_BYTES / (256 << 10));
+        let frame = fill(queue.try_recv().unwrap(), &mut queue);
+        assert_eq!(frame.messages.len(), 4);
+        assert_eq!((0..1000).take_while(|_| link.send(message()).is_ok()).count(), 4);
+        drop(queue);
+        assert!(link.send(message()).is_err());
+    }
 }

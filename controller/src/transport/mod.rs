@@ -29,7 +29,7 @@ impl GrpcTransport {
 
 impl Transport for GrpcTransport {
     fn send(&self, to: u64, messages: Vec<Bytes>) -> Result<(), Unreachable> {
-        link::queue(&self.0, to).try_send(messages).map_err(|_| Unreachable)
+        link::to(&self.0, to).send(messages)
     }
 
     fn send_snapshot(&self, snapshot: OutgoingSnapshot) {

@@ -1,17 +1,14 @@
 //! The other controllers: where they are, and the channels to them.
 
+use super::link::Link;
 use crate::{propose::Raft, replica::Published};
-use bytes::Bytes;
 use parking_lot::Mutex;
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, OnceLock},
 };
 use thiserror::Error;
-use tokio::{
-    runtime::Handle,
-    sync::{Notify, mpsc},
-};
+use tokio::{runtime::Handle, sync::Notify};
 use tokio_util::sync::CancellationToken;
 use tonic::{
     Status,
@@ -62,7 +59,7 @@ pub struct Peers {
     news: Notify,
     expelled: CancellationToken,
     channels: Mutex<HashMap<u64, (String, Channel)>>,
-    pub(super) links: Mutex<HashMap<u64, mpsc::Sender<Vec<Bytes>>>>,
+    pub(super) links: Mutex<HashMap<u64, Link>>,
 }
 
 impl Peers {

@@ -133,7 +133,7 @@ impl Cluster {
 
     /// Stops a controller without a word to the others.
     pub async fn kill(&mut self, member: usize) {
-        self.take(member).abandon().await;
+        self.take(member).abandon().await.unwrap();
     }
 
     /// Starts it again from its disk.

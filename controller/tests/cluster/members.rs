@@ -86,7 +86,7 @@ async fn a_cluster_that_was_stopped_as_a_whole_goes_on_from_its_disks() {
 
     let all: Vec<_> = (0..3).map(|member| cluster.take(member)).collect();
     for controller in all {
-        controller.abandon().await;
+        controller.abandon().await.unwrap();
     }
     for member in 0..3 {
         cluster.restart(member).await;
@@ -109,7 +109,7 @@ async fn leadership_can_be_handed_over_and_a_stopping_leader_does() {
     client.transfer_leadership(request).await.unwrap();
     eventually("the new leader", || async { (cluster.leader().await == next).then_some(()) }).await;
 
-    cluster.take(next).stop().await;
+    cluster.take(next).stop().await.unwrap();
     let mut client = cluster.client(leader).await;
     apply(&mut client, shop(1)).await.unwrap();
 }

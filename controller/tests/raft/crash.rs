@@ -271,7 +271,7 @@ fn find_wrong(
 ) -> Vec<String> {
     let cases = std::sync::Mutex::new(cases);
     let next = || cases.lock().unwrap().next();
-    let worker = || std::iter::from_fn(|| next()).flat_map(&check).collect::<Vec<_>>();
+    let worker = || std::iter::from_fn(&next).flat_map(&check).collect::<Vec<_>>();
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..2).map(|_| scope.spawn(worker)).collect();
         workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()

@@ -2,7 +2,7 @@
 //! not, in any combination, whole or in pieces; and that can fail at any operation.
 
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use redb::StorageBackend;
 
@@ -82,6 +82,7 @@ struct State {
     fault: Option<(At, Fault)>,
     broken: Option<i32>,
     syncs_lie: bool,
+    held: bool,
 }
 
 impl State {
@@ -114,7 +115,7 @@ pub const ENOSPC: i32 = 28;
 
 /// The file. Clones are the same file.
 #[derive(Debug, Clone, Default)]
-pub struct LossyFile(Arc<Mutex<State>>);
+pub struct LossyFile(Arc<(Mutex<State>, Condvar)>);
 
 impl LossyFile {
     /// A file with these contents, all of them durable.
@@ -133,7 +134,7 @@ impl LossyFile {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap()
+        self.0.0.lock().unwrap()
     }
 
     pub fn fail(&self, at: At, fault: Fault) {
@@ -145,9 +146,21 @@ impl LossyFile {
         self.state().broken = Some(number);
     }
 
+    /// The next change fails.
+    pub fn fail_next_change(&self, number: i32) {
+        let mut state = self.state();
+        state.fault = Some((At::Change(state.changes), Fault::Once(number)));
+    }
+
     /// Lasting faults are over.
     pub fn repair(&self) {
         self.state().broken = None;
+    }
+
+    /// Whether syncs have to wait: a disk that is as slow as can be.
+    pub fn hold(&self, held: bool) {
+        self.state().held = held;
+        self.0.1.notify_all();
     }
 
     pub fn changes(&self) -> u64 {
@@ -173,10 +186,7 @@ impl LossyFile {
     pub fn after_power_loss(&self, survival: Survival) -> Vec<u8> {
         let state = self.state();
         let mut file = state.durable.clone();
-        let (last, before) = match state.pending.split_last() {
-            None => return file,
-            Some(parts) => parts,
-        };
+        let Some((last, before)) = state.pending.split_last() else { return file };
         match survival {
             Survival::Nothing => {}
             Survival::OnlyLast => last.apply(&mut file),
@@ -267,7 +277,7 @@ impl StorageBackend for LossyFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        let mut state = self.state();
+        let mut state = self.0.1.wait_while(self.state(), |state| state.held).unwrap();
         state.change()?;
         state.syncs += 1;
         if !state.syncs_lie {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use wharf_controller::raft::storage::{
     Batch, EncodedEntry, Loaded, Position, SnapshotRecord, SnapshotSource, decode_entry,
 };
-use wharf_controller::raft::{Entry, HardState, Store, StoreError};
+use wharf_controller::raft::{Entry, HardState, Space, Store, StoreError};
 
 type Chunks = BTreeMap<(u64, u32), Arc<Vec<u8>>>;
 
@@ -158,6 +158,10 @@ impl Store for MemStore {
     fn discard(&self, slot: u64) -> Result<(), StoreError> {
         self.0.lock().unwrap().chunks.retain(|(other, _), _| *other != slot);
         Ok(())
+    }
+
+    fn space(&self) -> Option<Space> {
+        None
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a cluster must do in situations that are known to be hard.
 
-use wharf_controller::raft::{ChangeError, MembershipRequest, Role, StepError};
+use wharf_controller::raft::{ChangeError, MembershipRequest, Role, Space, StepError};
 
 use crate::sim::{Sim, context};
 
@@ -479,4 +479,44 @@ fn what_waits_to_be_applied_is_forgotten_when_a_snapshot_covers_it() {
     assert!(sim.snapshots_received() > before);
     assert_same_history(&sim, &[1, 2, 3]);
     assert_eq!(sim.status(3).learners, [4]);
+}
+
+#[test]
+fn a_leader_short_of_space_hands_over_and_refuses_where_nobody_has_more() {
+    let mut sim = Sim::with_voters(3);
+    let full = Some(Space { free: 1 << 20, total: 1 << 30 });
+    sim.core(1).unwrap().set_space(full);
+    sim.run_until("another leads", |sim| sim.leader().is_some_and(|leader| leader != 1));
+    let second = sim.leader().unwrap();
+    let command = sim.propose(second);
+    sim.round();
+    assert!(acknowledged(&sim, &command), "it has space");
+    // A follower takes what the leader sends, however little space it has.
+    assert_same_history(&sim, &[1, 2, 3]);
+
+    for id in 1..=3 {
+        sim.core(id).unwrap().set_space(full);
+    }
+    sim.run_until("the third leads", |sim| sim.leader().is_some_and(|leader| leader != second));
+    let mut leaders = Vec::new();
+    for _ in 0..200 {
+        for id in 1..=3 {
+            sim.core(id).unwrap().set_space(full);
+        }
+        sim.round();
+        leaders.extend(sim.leader().filter(|leader| leaders.last() != Some(leader)));
+    }
+    assert!(leaders.len() <= 3, "leadership is not passed round and round: {leaders:?}");
+    let leader = sim.leader().unwrap();
+    let refused = sim.propose(leader);
+    assert!(sim.checker.facts().refused.contains(&refused), "nobody has space");
+    let change = MembershipRequest::Demote { id: if leader == 1 { 2 } else { 1 } };
+    sim.change_and_wait(&change);
+
+    let plenty = Some(Space { free: 1 << 29, total: 1 << 30 });
+    let leader = sim.leader().unwrap();
+    sim.core(leader).unwrap().set_space(plenty);
+    let command = sim.propose(leader);
+    sim.round();
+    assert!(acknowledged(&sim, &command), "there is space again");
 }

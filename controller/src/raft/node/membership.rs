@@ -125,7 +125,7 @@ impl<S: StateMachine, D: Store> RaftCore<S, D> {
     }
 
     /// The reachable voter that knows most: one that doesn't know yet that it votes can't take over.
-    fn best_successor(&self) -> Option<u64> {
+    pub(super) fn best_successor(&self) -> Option<u64> {
         let prs = self.raw.raft.prs();
         let voters = self.members.voters.iter().filter(|id| **id != self.config.id);
         let reachable = voters.filter_map(|id| Some((prs.get(*id)?, *id))).filter(|(pr, _)| pr.recent_active);

@@ -17,8 +17,10 @@ impl<S: StateMachine, D: Store> RaftCore<S, D> {
     pub fn poll(&mut self) -> Result<Effects<S>, CoreError> {
         loop {
             self.reads.start(&mut self.raw);
+            self.check_reads()?;
             while self.raw.has_ready() {
                 let ready = self.raw.ready();
+                self.check_reads()?;
                 self.handle(ready);
             }
             self.apply_committed()?;
@@ -31,6 +33,11 @@ impl<S: StateMachine, D: Store> RaftCore<S, D> {
         self.start_snapshot();
         self.start_restore();
         Ok(std::mem::take(&mut self.out))
+    }
+
+    /// Stops before anything comes of a log that could not be read.
+    fn check_reads(&self) -> Result<(), CoreError> {
+        self.raw.store().take_failure().map_or(Ok(()), |error| Err(error.into()))
     }
 
     fn handle(&mut self, mut ready: Ready) {

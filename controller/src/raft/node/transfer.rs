@@ -1,6 +1,7 @@
 //! Handing leadership over.
 
 use ::raft::StateRole;
+use ::raft::eraftpb::{Message, MessageType};
 
 use super::RaftCore;
 use crate::raft::reply::{Reply, TransferError};
@@ -46,6 +47,22 @@ impl<S: StateMachine, D: Store> RaftCore<S, D> {
         if raft.prs().get(to).is_some_and(|progress| progress.matched == last) {
             raft.send_timeout_now(to);
         }
+    }
+
+    /// For a leader that can't go on: the message that makes its best successor stand for election at
+    /// once. It needs nothing of this replica's disk, and votes decide as ever.
+    pub fn resignation(&self) -> Option<Message> {
+        let raft = &self.raw.raft;
+        if raft.state != StateRole::Leader || self.pending.has_new_term() {
+            return None;
+        }
+        Some(Message {
+            msg_type: MessageType::MsgTimeoutNow as i32,
+            from: self.config.id,
+            to: self.best_successor()?,
+            term: raft.term,
+            ..Message::default()
+        })
     }
 
     /// Hands leadership to the voter `to`; it is answered once `to` leads.

@@ -70,6 +70,14 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Why the log at `path` can't be opened.
+    pub(super) fn open(path: &Path, source: io::Error) -> Self {
+        match Self::disk(path, source) {
+            Self::Disk { path, source } => Self::Open { path, source },
+            full => full,
+        }
+    }
+
     /// What an error of the disk means for the log at `path`.
     #[must_use]
     pub fn disk(path: &Path, source: io::Error) -> Self {

@@ -14,6 +14,7 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use ::raft::eraftpb::Entry;
@@ -21,9 +22,9 @@ use redb::{
     Builder, Database, Durability, ReadTransaction, ReadableDatabase, ReadableTable, StorageBackend,
     TableDefinition, WriteTransaction, backends::FileBackend,
 };
-use rustix::fs::{Advice, fadvise};
+use rustix::fs::{Advice, fadvise, statvfs};
 
-use super::{Batch, Loaded, SnapshotSource, Store, StoreError, codec, redb_load};
+use super::{Batch, Loaded, SnapshotSource, Space, Store, StoreError, codec, redb_load};
 
 pub(super) const ENTRIES: TableDefinition<u64, &[u8]> = TableDefinition::new("entries");
 pub(super) const RECORDS: TableDefinition<&str, &[u8]> = TableDefinition::new("records");
@@ -47,6 +48,8 @@ pub struct LogStore {
     db: Database,
     path: PathBuf,
     next_slot: AtomicU64,
+    /// Why the disk failed first: the database only says later that it did.
+    failure: OnceLock<(Option<i32>, String)>,
 }
 
 impl LogStore {
@@ -57,7 +60,7 @@ impl LogStore {
     /// When it can't be opened, is in use, is damaged, or has another version's format.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         let path = path.as_ref();
-        let failed = |source| StoreError::Open { path: path.display().to_string(), source };
+        let failed = |source| StoreError::open(path, source);
         if !path.try_exists().map_err(failed)? {
             make(path, failed)?;
         }
@@ -77,7 +80,8 @@ impl LogStore {
                 .set_check_integrity_on_open(true)
                 .create_with_backend(file)
                 .map_err(database)?;
-            let store = Self { db, path: path.to_owned(), next_slot: AtomicU64::new(1) };
+            let (path, next_slot) = (path.to_owned(), AtomicU64::new(1));
+            let store = Self { db, path, next_slot, failure: OnceLock::new() };
             store.prepare()?;
             Ok(store)
         })
@@ -148,7 +152,27 @@ impl LogStore {
         durability: Durability,
         change: impl FnOnce(&WriteTransaction) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
-        self.transact(durability, change).map_err(|error| error.in_file(&self.path))
+        self.transact(durability, change).map_err(|error| self.explain(error))
+    }
+
+    fn explain(&self, error: StoreError) -> StoreError {
+        if let StoreError::Database(error) = &error {
+            match &**error {
+                redb::Error::Io(source) => {
+                    // Only the first counts.
+                    let _ = self.failure.set((source.raw_os_error(), source.to_string()));
+                }
+                redb::Error::PreviousIo => {
+                    if let Some((number, text)) = self.failure.get() {
+                        let again = || io::Error::other(text.clone());
+                        let source = number.map_or_else(again, io::Error::from_raw_os_error);
+                        return StoreError::disk(&self.path, source);
+                    }
+                }
+                _ => {}
+            }
+        }
+        error.in_file(&self.path)
     }
 
     fn read_entries(&self, low: u64, high: u64, max_bytes: u64) -> Result<Vec<Entry>, StoreError> {
@@ -236,6 +260,11 @@ impl Store for LogStore {
 
     fn discard(&self, slot: u64) -> Result<(), StoreError> {
         self.write(Durability::None, |txn| remove_slot(txn, slot))
+    }
+
+    fn space(&self) -> Option<Space> {
+        let stat = statvfs(&self.path).ok()?;
+        Some(Space { free: stat.f_bavail * stat.f_frsize, total: stat.f_blocks * stat.f_frsize })
     }
 }
 

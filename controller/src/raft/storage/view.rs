@@ -1,7 +1,7 @@
 //! The log as raft sees it: the newest entries in memory, older ones on disk, and everything staged
 //! counted as present, whether the disk has it already or not.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use ::raft::eraftpb::{ConfState, Entry, HardState, Snapshot, SnapshotMetadata};
 use ::raft::{Error, GetEntriesContext, RaftState, StorageError};
 use protobuf_for_raft::Message as _;
 
-use super::{Batch, Loaded, Position, SnapshotRecord, Store, TermRuns};
+use super::{Batch, Loaded, Position, SnapshotRecord, Store, StoreError, TermRuns};
 
 /// A replica's log. Owned by one thread.
 pub(crate) struct LogView<D> {
@@ -24,6 +24,8 @@ pub(crate) struct LogView<D> {
     cached_bytes: usize,
     cache_limit: usize,
     snapshot_wanted: Cell<bool>,
+    /// Why the store could not be read.
+    failure: RefCell<Option<StoreError>>,
 }
 
 impl<D: Store> LogView<D> {
@@ -44,6 +46,7 @@ impl<D: Store> LogView<D> {
             cache: loaded.tail.into(),
             cache_limit,
             snapshot_wanted: Cell::new(false),
+            failure: RefCell::default(),
         }
     }
 
@@ -61,6 +64,11 @@ impl<D: Store> LogView<D> {
 
     pub(crate) fn snapshot_index(&self) -> u64 {
         self.snapshot.as_ref().map_or(0, |record| record.index)
+    }
+
+    /// Why the store could not be read, if that happened: what raft was told since is not to be relied on.
+    pub(crate) fn take_failure(&self) -> Option<StoreError> {
+        self.failure.take()
     }
 
     /// Whether raft asked for a snapshot that isn't there; the question resets the answer.
@@ -147,7 +155,7 @@ impl<D: Store> ::raft::Storage for LogView<D> {
         low: u64,
         high: u64,
         max_size: impl Into<Option<u64>>,
-        _context: GetEntriesContext,
+        context: GetEntriesContext,
     ) -> ::raft::Result<Vec<Entry>> {
         if low <= self.compacted.index {
             return Err(Error::Store(StorageError::Compacted));
@@ -161,10 +169,19 @@ impl<D: Store> ::raft::Storage for LogView<D> {
         let mut bytes = 0;
         if low < cache_start {
             let until = high.min(cache_start);
-            entries = self
-                .store
-                .entries(low, until, limit)
-                .map_err(|error| Error::Store(StorageError::Other(Box::new(error))))?;
+            entries = match self.store.entries(low, until, limit) {
+                Ok(entries) => entries,
+                Err(error) => {
+                    self.failure.borrow_mut().get_or_insert(error);
+                    // raft would panic on an error where it can't wait for the entries.
+                    let nothing = if context.can_async() {
+                        Err(Error::Store(StorageError::LogTemporarilyUnavailable))
+                    } else {
+                        Ok(Vec::new())
+                    };
+                    return nothing;
+                }
+            };
             if (entries.len() as u64) < until - low {
                 return Ok(entries);
             }
