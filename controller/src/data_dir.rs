@@ -1,13 +1,16 @@
 //! The folder that holds a controller's log and identity, for its owner only.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions, Permissions},
-    io::{self, ErrorKind, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    fs::{self, Permissions},
+    io::{self, ErrorKind},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 use thiserror::Error;
-use wharf_identity::IdentityFolder;
+use wharf_identity::{
+    IdentityFolder,
+    file::{make_private_folder, sync_folder_of, write_private},
+};
 
 /// Why the folder can't be used.
 #[derive(Debug, Error)]
@@ -32,8 +35,8 @@ impl DataDir {
     /// # Errors
     /// When it can't be made or closed to others.
     pub fn open(path: &Path) -> Result<Self, DataDirError> {
-        let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
-        made.and_then(|()| fs::set_permissions(path, Permissions::from_mode(0o700)))
+        make_private_folder(path)
+            .and_then(|()| fs::set_permissions(path, Permissions::from_mode(0o700)))
             .map_err(|source| DataDirError { path: path.to_owned(), source })?;
         Ok(DataDir { path: path.to_owned() })
     }
@@ -125,16 +128,7 @@ impl Note {
     /// # Errors
     /// When it can't be written.
     pub fn write(&self, bytes: &[u8]) -> Result<(), DataDirError> {
-        let temporary = self.path.with_extension("new");
-        let write = || {
-            let mut options = OpenOptions::new();
-            let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-            file.write_all(bytes)?;
-            file.sync_all()?;
-            fs::rename(&temporary, &self.path)?;
-            self.sync_folder()
-        };
-        write().map_err(|source| self.error(source))
+        write_private(&self.path, bytes).map_err(|source| self.error(source))
     }
 
     /// Removes it, durably, if it is there.
@@ -142,14 +136,10 @@ impl Note {
     /// # Errors
     /// When it can't be removed.
     pub fn remove(&self) -> Result<(), DataDirError> {
-        match fs::remove_file(&self.path).and_then(|()| self.sync_folder()) {
+        match fs::remove_file(&self.path).and_then(|()| sync_folder_of(&self.path)) {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(self.error(error)),
             _ => Ok(()),
         }
-    }
-
-    fn sync_folder(&self) -> io::Result<()> {
-        self.path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
     }
 
     fn error(&self, source: io::Error) -> DataDirError {

@@ -13,7 +13,7 @@ mod credentials;
 mod dial;
 mod dialer;
 mod explain;
-mod file;
+pub mod file;
 mod join;
 mod keys;
 mod names;

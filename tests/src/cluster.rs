@@ -28,6 +28,8 @@ pub struct Options {
     pub controller_args: Vec<String>,
     /// Give each agent's data a disk of so many bytes.
     pub agent_disk: Option<u64>,
+    /// Give each controller's data a disk of so many bytes.
+    pub controller_disk: Option<u64>,
 }
 
 impl Default for Options {
@@ -38,6 +40,7 @@ impl Default for Options {
             agent_args: Vec::new(),
             controller_args: Vec::new(),
             agent_disk: None,
+            controller_disk: None,
         }
     }
 }
@@ -102,6 +105,7 @@ impl Cluster {
     }
 
     fn boot(&mut self) {
+        self.make_disks(&self.controllers, self.options.controller_disk);
         self.start_controller_with(0, &["--bootstrap".to_owned()], &[]);
         let admin = self.folder.path().join("admin.json");
         wait_for("the admin's context", 30, || fs::metadata(&admin).ok().filter(|file| file.len() > 0));
@@ -146,21 +150,7 @@ impl Cluster {
         ]);
         let token = self.token("registry");
         self.start_registry(&token);
-        if let Some(bytes) = self.options.agent_disk {
-            for member in &self.agents {
-                let folder = self.path(&member.name);
-                fs::create_dir(&folder).expect("a folder can be made");
-                let options = format!("size={bytes}");
-                mount(
-                    Some("wharf-test"),
-                    folder.as_str(),
-                    Some("tmpfs"),
-                    MsFlags::empty(),
-                    Some(options.as_str()),
-                )
-                .expect("a tmpfs can be mounted");
-            }
-        }
+        self.make_disks(&self.agents, self.options.agent_disk);
         let token = self.token("agent");
         for index in 0..self.agents.len() {
             self.start_agent_with(index, &token);
@@ -172,6 +162,24 @@ impl Cluster {
             || self.nodes(),
             |nodes| nodes.iter().filter(|node| node.state == "ready").count() == wanted,
         );
+    }
+
+    /// Gives each member a disk of its own for its data, if it is to have one.
+    fn make_disks(&self, members: &[Member], bytes: Option<u64>) {
+        let Some(bytes) = bytes else { return };
+        for member in members {
+            let folder = self.path(&member.name);
+            fs::create_dir(&folder).expect("a folder can be made");
+            let options = format!("size={bytes}");
+            mount(
+                Some("wharf-test"),
+                folder.as_str(),
+                Some("tmpfs"),
+                MsFlags::empty(),
+                Some(options.as_str()),
+            )
+            .expect("a tmpfs can be mounted");
+        }
     }
 
     fn token(&self, role: &str) -> String {
@@ -225,6 +233,21 @@ impl Cluster {
             process.signal(nix::sys::signal::Signal::SIGTERM);
             process.wait();
         }
+    }
+
+    /// Whether a controller that was started has ended by itself.
+    pub fn controller_has_ended(&mut self, index: usize) -> bool {
+        self.controllers[index].process.as_mut().is_some_and(Process::has_ended)
+    }
+
+    /// Waits until a controller has ended by itself, and gives its exit code.
+    ///
+    /// # Panics
+    /// When it goes on.
+    pub fn controller_exit(&mut self, index: usize, seconds: u64) -> i32 {
+        let member = &mut self.controllers[index];
+        let mut process = member.process.take().expect("it was started");
+        wait_for("a controller ends", seconds, || process.exit_code())
     }
 
     /// The running program of a controller.
@@ -534,10 +557,15 @@ impl Drop for Cluster {
                 Err(error) => eprintln!("reset of {}: {error}", member.name),
                 Ok(_) => {}
             }
-            if self.options.agent_disk.is_some()
-                && let Err(error) = umount2(self.path(&member.name).as_str(), MntFlags::MNT_DETACH)
-            {
-                eprintln!("unmount {}: {error}", self.path(&member.name));
+        }
+        let (controllers, agents) = (self.options.controller_disk, self.options.agent_disk);
+        for (members, _) in
+            [(&self.controllers, controllers), (&self.agents, agents)].iter().filter(|(_, disk)| disk.is_some())
+        {
+            for path in members.iter().map(|member| self.path(&member.name)) {
+                if let Err(error) = umount2(path.as_str(), MntFlags::MNT_DETACH) {
+                    eprintln!("unmount {path}: {error}");
+                }
             }
         }
     }

@@ -76,6 +76,12 @@ impl Process {
         !matches!(self.child.try_wait(), Ok(None))
     }
 
+    /// What it ended with, once it has ended by itself; -1 when a signal ended it.
+    pub fn exit_code(&mut self) -> Option<i32> {
+        let ended = self.child.try_wait().ok().flatten()?;
+        Some(ended.code().unwrap_or(-1))
+    }
+
     /// What it has printed.
     #[must_use]
     pub fn output(&self) -> String {
