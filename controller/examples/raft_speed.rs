@@ -11,7 +11,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use wharf_controller::raft::{
     self, ConfState, LogStore, MemberChange, OutgoingSnapshot, RaftConfig, RaftHandle, RaftThread,
-    RestoreError, SnapshotEncoder, StateMachine, Transport, Unreachable,
+    RestoreError, SnapshotDecoder, SnapshotEncoder, StateMachine, Transport, Unreachable,
 };
 
 const REPLICAS: u64 = 3;
@@ -22,6 +22,7 @@ struct Counter(u64);
 
 impl StateMachine for Counter {
     type Output = u64;
+    type Restored = u64;
 
     fn apply(&mut self, _index: u64, _term: u64, _command: &[u8]) -> u64 {
         self.0 += 1;
@@ -32,13 +33,19 @@ impl StateMachine for Counter {
 
     fn snapshot(&self) -> SnapshotEncoder {
         let count = self.0;
-        Box::new(move || count.to_le_bytes().to_vec())
+        Box::new(move |out| out.write_all(&count.to_le_bytes()))
     }
 
-    fn restore(&mut self, _index: u64, bytes: &[u8]) -> Result<(), RestoreError> {
-        let bytes = bytes.try_into().map_err(|_| RestoreError("not a count".to_owned()))?;
-        self.0 = u64::from_le_bytes(bytes);
-        Ok(())
+    fn decoder(&self) -> SnapshotDecoder<u64> {
+        Box::new(|input| {
+            let mut bytes = [0; 8];
+            input.read_exact(&mut bytes).map_err(|error| RestoreError(error.to_string()))?;
+            Ok(u64::from_le_bytes(bytes))
+        })
+    }
+
+    fn restore(&mut self, _index: u64, count: u64) {
+        self.0 = count;
     }
 }
 
