@@ -559,8 +559,9 @@ impl Drop for Cluster {
             }
         }
         let (controllers, agents) = (self.options.controller_disk, self.options.agent_disk);
-        for (members, _) in
-            [(&self.controllers, controllers), (&self.agents, agents)].iter().filter(|(_, disk)| disk.is_some())
+        for (members, _) in [(&self.controllers, controllers), (&self.agents, agents)]
+            .iter()
+            .filter(|(_, disk)| disk.is_some())
         {
             for path in members.iter().map(|member| self.path(&member.name)) {
                 if let Err(error) = umount2(path.as_str(), MntFlags::MNT_DETACH) {

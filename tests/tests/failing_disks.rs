@@ -61,11 +61,8 @@ fn apply(cluster: &Cluster, round: usize) -> bool {
 
 #[test]
 fn a_controller_whose_disk_is_full_ends_saying_why_and_comes_back_when_there_is_space() {
-    let mut cluster = Cluster::with(Options {
-        agents: 0,
-        controller_disk: Some(96 << 20),
-        ..Options::default()
-    });
+    let mut cluster =
+        Cluster::with(Options { agents: 0, controller_disk: Some(96 << 20), ..Options::default() });
     let leader = cluster.leader();
     let name = format!("c{}", leader + 1);
     assert!(apply(&cluster, 0), "{}", cluster.output_of(&name));
@@ -81,7 +78,10 @@ fn a_controller_whose_disk_is_full_ends_saying_why_and_comes_back_when_there_is_
     let said = cluster.output_of(&name);
     let line = said.lines().find(|line| line.starts_with("Error: ")).expect("it says why");
     let log = folder(&cluster, leader).join("raft.redb");
-    assert!(line.contains("no space is left for the raft log") && line.contains(log.to_str().unwrap()), "{line}");
+    assert!(
+        line.contains("no space is left for the raft log") && line.contains(log.to_str().unwrap()),
+        "{line}"
+    );
     assert!(line.contains("free some on its file system, then start this controller again"), "{line}");
     assert!(!said.contains("panicked"), "{said}");
 
@@ -106,11 +106,7 @@ fn a_controller_whose_disk_is_full_ends_saying_why_and_comes_back_when_there_is_
 /// A disk with little space left: who leads lets another lead before it hits the wall.
 #[test]
 fn a_leader_short_of_space_lets_another_lead() {
-    let cluster = Cluster::with(Options {
-        agents: 0,
-        controller_disk: Some(96 << 20),
-        ..Options::default()
-    });
+    let cluster = Cluster::with(Options { agents: 0, controller_disk: Some(96 << 20), ..Options::default() });
     let leader = cluster.leader();
     let filler = fill(&folder(&cluster, leader));
     leave_little(&filler);
