@@ -1,6 +1,6 @@
 //! The `wharf-controller` command.
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use clap::Parser;
 use std::{
     io::{IsTerminal, stderr, stdout},
@@ -11,7 +11,7 @@ use tracing_subscriber::EnvFilter;
 use wharf_controller::{Cli, Controller, ControllerError, Ended, recover, settings::Settings};
 
 fn main() -> ExitCode {
-    let Err(error) = run() else { return ExitCode::SUCCESS };
+    let Err(error) = command() else { return ExitCode::SUCCESS };
     eprintln!("Error: {}", explain(&error));
     ExitCode::from(error.downcast_ref().map_or(1, ControllerError::exit_code))
 }
@@ -27,7 +27,7 @@ fn explain(error: &anyhow::Error) -> String {
     text
 }
 
-fn run() -> anyhow::Result<()> {
+fn command() -> anyhow::Result<()> {
     let cli = Cli::parse();
     let filter = EnvFilter::try_new(&cli.log).with_context(|| format!("--log {}", cli.log))?;
     let colours = stderr().is_terminal();
@@ -39,10 +39,8 @@ fn run() -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    // Errors from here on tell their causes themselves.
     if let Some((data_dir, yes)) = cli.recovery() {
-        let recovered = runtime.block_on(recover::run(&data_dir, yes, &mut stdout()));
-        return recovered.map_err(|error| anyhow!("{error}"));
+        return Ok(runtime.block_on(recover::run(&data_dir, yes, &mut stdout()))?);
     }
     let settings = cli.settings()?;
     runtime.block_on(async {
@@ -55,7 +53,7 @@ fn run() -> anyhow::Result<()> {
             }
             tracing::info!("stopping");
         };
-        run(settings, stop).await.map_err(|error| anyhow!("{error}"))
+        Ok(run(settings, stop).await?)
     })
 }
 

@@ -243,7 +243,7 @@ async fn a_new_cluster_gives_way_to_a_backup() {
     assert_eq!(nodes(&mut written).await.unwrap().len(), 1);
     apply(&mut client, shop(3)).await.unwrap();
     running(&client, 3).await;
-    controller.stop().await;
+    controller.stop().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -264,7 +264,7 @@ async fn a_damaged_backup_makes_nothing() {
     }
     // Once there is a whole one, it is restored as if nothing had been.
     fs::write(&file, &bytes).unwrap();
-    Controller::start(restoring(folder.path(), &file)).await.unwrap().stop().await;
+    Controller::start(restoring(folder.path(), &file)).await.unwrap().stop().await.unwrap();
 }
 
 /// Backups of the first format: the first with the state in its first encoding, the second in its second.
@@ -306,7 +306,7 @@ async fn restored_from_an_earlier_version(fixture: &Path) {
     let images: BTreeSet<&str> = restored.iter().map(|task| task.image.as_str()).collect();
     assert_eq!(images, ["registry/web:1"].into());
     apply(&mut client, shop(3)).await.unwrap();
-    controller.stop().await;
+    controller.stop().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
