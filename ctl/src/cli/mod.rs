@@ -36,7 +36,14 @@ pub struct Cli {
     #[arg(long, global = true, env = "WHARF_CONTEXT", value_name = "NAME")]
     pub context: Option<String>,
     /// Controllers to speak to instead of the context's
-    #[arg(long, global = true, env = "WHARF_CONTROLLERS", value_delimiter = ',', value_name = "HOST:PORT")]
+    #[arg(
+        id = "ask",
+        long = "controller",
+        global = true,
+        env = "WHARF_CONTROLLERS",
+        value_delimiter = ',',
+        value_name = "HOST:PORT"
+    )]
     pub controller: Vec<String>,
     /// How long to try and to wait [a call: 20s, until tasks run or are gone: 10m]
     #[arg(long, global = true, value_parser = humantime::parse_duration, value_name = "TIME")]
@@ -246,6 +253,26 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    /// clap gives a verb's argument to the global one of the same id as well.
+    #[test]
+    fn no_verb_has_an_argument_of_a_global_ones_id() {
+        fn check(command: &clap::Command, globals: &[&clap::Id]) {
+            for verb in command.get_subcommands() {
+                for argument in verb.get_arguments() {
+                    let (verb, id) = (verb.get_name(), argument.get_id());
+                    assert!(!globals.contains(&id), "{verb}: {id} is global");
+                }
+                check(verb, globals);
+            }
+        }
+        let command = Cli::command();
+        let globals: Vec<&clap::Id> =
+            command.get_arguments().filter(|one| one.is_global_set()).map(clap::Arg::get_id).collect();
+        check(&command, &globals);
+        let parsed = Cli::try_parse_from(["wharf", "controller", "rm", "c1"]).unwrap();
+        assert_eq!(parsed.controller, [""; 0], "a controller's name is not an address to speak to");
     }
 
     #[test]
