@@ -475,6 +475,10 @@ fn what_waits_to_be_applied_is_forgotten_when_a_snapshot_covers_it() {
     sim.net.clear();
     let before = sim.snapshots_received();
     sim.offer_snapshot(1, 3);
+    let snapshot = sim.net.pop_back().unwrap();
+    sim.deliver(snapshot);
+    let install = sim.nodes[&3].writes.iter().find(|write| write.batch.reset);
+    assert!(install.is_some(), "it takes the snapshot over while the change still waits");
     sim.run_until("it has caught up", |sim| sim.status(3).applied == sim.status(1).applied);
     assert!(sim.snapshots_received() > before);
     assert_same_history(&sim, &[1, 2, 3]);
