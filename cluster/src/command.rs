@@ -222,6 +222,7 @@ pub struct TaskReport {
     /// When it came into that state, by the agent's clock.
     pub at: Timestamp,
     /// Why, for people.
+    #[serde(deserialize_with = "crate::text::shared")]
     pub message: Arc<str>,
     /// How the container ended.
     pub exit: Option<Exit>,

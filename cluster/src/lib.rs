@@ -21,3 +21,4 @@ pub mod orchestrator;
 pub mod preview;
 pub mod scheduler;
 pub mod state;
+mod text;

@@ -67,6 +67,7 @@ pub struct TaskStatus {
     /// When it came into that state.
     pub since: Timestamp,
     /// Why, for people; empty when there is nothing to say.
+    #[serde(deserialize_with = "crate::text::shared")]
     pub message: Arc<str>,
     /// How its container ended.
     pub exit: Option<Exit>,

@@ -6,7 +6,7 @@ use crate::{
     event::{Event, NewRollout},
     ids::{ServiceId, TaskId, Timestamp},
     model::{
-        DesiredState, NodeStatus, Rollout, RolloutState, Service, ServiceSpec, Slot, Stack, Task, TaskState,
+        DesiredState, NodeStatus, Rollout, RolloutState, Service, ServiceSpec, Stack, Task, TaskState,
         TaskStatus, Template, VolumeSpec,
     },
 };
@@ -108,7 +108,7 @@ pub fn apply(state: &mut State, event: &Event) {
             let status = TaskStatus {
                 state: TaskState::New,
                 since: state.now,
-                message: "".into(),
+                message: Arc::default(),
                 exit: None,
                 started: None,
                 running: None,
@@ -126,7 +126,7 @@ pub fn apply(state: &mut State, event: &Event) {
                 created: state.now,
                 hold_until: *hold_until,
             };
-            state.slots.entry((*service, *slot)).or_default().insert(*id);
+            state.slots.insert((*service, *slot, *id));
             state.unplaced.entry((*service, *template)).or_default().insert(*id);
             state.tasks.insert(*id, Arc::new(task));
         }
@@ -312,13 +312,7 @@ fn remove_task(state: &mut State, id: TaskId) {
     count_load(state, id, false);
     let Some(task) = state.tasks.remove(&id) else { return };
     take_unplaced(&mut state.unplaced, &task);
-    let key: (ServiceId, Slot) = (task.service, task.slot);
-    if let Some(slot) = state.slots.get_mut(&key) {
-        slot.remove(&id);
-        if slot.is_empty() {
-            state.slots.remove(&key);
-        }
-    }
+    state.slots.remove(&(task.service, task.slot, id));
 }
 
 /// Takes a task off the list of those that want a node.

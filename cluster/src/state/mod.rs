@@ -48,7 +48,8 @@ pub struct State {
     now: Timestamp,
 
     service_names: OrdMap<ServiceName, ServiceId>,
-    slots: OrdMap<(ServiceId, Slot), OrdSet<TaskId>>,
+    /// One set for all slots: most have one task, and a set each would cost more than the task.
+    slots: OrdSet<(ServiceId, Slot, TaskId)>,
     loads: OrdMap<NodeId, NodeLoad>,
     /// By service and template version: the scheduler decides about all tasks of one together.
     unplaced: OrdMap<(ServiceId, u64), OrdSet<TaskId>>,

@@ -146,20 +146,25 @@ impl State {
 
     /// A service's tasks by slot, each slot's by age, oldest first; ended ones included.
     pub fn tasks_of(&self, service: ServiceId) -> impl Iterator<Item = &Arc<Task>> {
-        self.slots_of(service).flat_map(|(_, tasks)| tasks)
+        self.slots
+            .range((service, Slot::Replica(0), TaskId(0))..)
+            .take_while(move |(of, ..)| *of == service)
+            .filter_map(|(.., id)| self.tasks.get(id))
     }
 
     /// A service's slots that have or had tasks, each with its tasks, oldest first; ended ones included.
     pub fn slots_of(&self, service: ServiceId) -> impl Iterator<Item = (Slot, Vec<&Arc<Task>>)> {
-        self.slots
-            .range((service, Slot::Replica(0))..)
-            .take_while(move |((of, _), _)| *of == service)
-            .map(|((_, slot), ids)| (*slot, ids.iter().filter_map(|id| self.tasks.get(id)).collect()))
+        let mut tasks = self.tasks_of(service).peekable();
+        std::iter::from_fn(move || {
+            let slot = tasks.peek()?.slot;
+            Some((slot, std::iter::from_fn(|| tasks.next_if(|task| task.slot == slot)).collect()))
+        })
     }
 
     /// The tasks of one slot, oldest first; ended ones included.
     pub fn tasks_in(&self, service: ServiceId, slot: Slot) -> impl Iterator<Item = &Arc<Task>> {
-        self.slots.get(&(service, slot)).into_iter().flatten().filter_map(|id| self.tasks.get(id))
+        let all = (service, slot, TaskId(0))..=(service, slot, TaskId(u64::MAX));
+        self.slots.range(all).filter_map(|(.., id)| self.tasks.get(id))
     }
 
     /// Whether a slot has a task that keeps another one (`than` itself aside) from running: one that may run on a node

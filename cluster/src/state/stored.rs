@@ -94,7 +94,7 @@ impl State {
     }
 
     fn learn_task(&mut self, task: Arc<Task>) {
-        self.slots.entry((task.service, task.slot)).or_default().insert(task.id);
+        self.slots.insert((task.service, task.slot, task.id));
         if task.node.is_none() && task.is_wanted() {
             self.unplaced.entry((task.service, task.template)).or_default().insert(task.id);
         }
