@@ -190,6 +190,7 @@ impl<S: StateMachine, D: Store> Driver<S, D> {
             let mut first = None;
             tokio::select! {
                 _ = ticks.tick() => self.tick(),
+                () = std::future::ready(()), if self.core.has_backlog() => {}
                 Some(event) = queues.events.recv() => self.event(event)?,
                 Some(peer) = queues.peers.recv() => self.peer(peer),
                 request = queues.requests.recv(), if accepts => match request {

@@ -12,5 +12,6 @@ mod mem_store;
 mod pressure;
 mod random;
 mod replicas;
+mod restoring;
 mod scenarios;
 mod sim;

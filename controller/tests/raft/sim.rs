@@ -144,6 +144,11 @@ impl Sim {
         leaders.max_by_key(|status| status.term).map(|status| status.id)
     }
 
+    /// Whether a replica has a snapshot to read.
+    pub fn restores(&self, id: u64) -> bool {
+        self.nodes[&id].restore.is_some()
+    }
+
     pub fn snapshots_received(&self) -> u64 {
         self.snapshots_received
     }

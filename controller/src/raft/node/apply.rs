@@ -12,6 +12,11 @@ use crate::raft::reply::{Applied, ChangeError, Members, Reply};
 use crate::raft::state_machine::StateMachine;
 use crate::raft::storage::Store;
 
+/// Bytes of entries applied before the host has its turn: a long backlog must not keep it from messages.
+const MAX_ROUND_BYTES: usize = 512 << 10;
+/// What an entry counts besides its data.
+const ENTRY_BYTES: usize = 64;
+
 /// An answer that waits until what it tells is published.
 pub(super) enum Answer<T> {
     Command(ProposeReply<T>, Applied<T>),
@@ -22,11 +27,13 @@ pub(super) enum Answer<T> {
 pub(super) struct ApplyQueue<T> {
     entries: VecDeque<Entry>,
     answers: Vec<Answer<T>>,
+    /// The round ended before the entries did.
+    more: bool,
 }
 
 impl<T> Default for ApplyQueue<T> {
     fn default() -> Self {
-        Self { entries: VecDeque::new(), answers: Vec::new() }
+        Self { entries: VecDeque::new(), answers: Vec::new(), more: false }
     }
 }
 
@@ -56,12 +63,26 @@ impl<T> ApplyQueue<T> {
 }
 
 impl<S: StateMachine, D: Store> RaftCore<S, D> {
-    /// Applies committed entries up to the first membership change that has to wait for the disk.
+    /// Whether there are entries that [`RaftCore::poll`] would apply at once.
+    #[must_use]
+    pub fn has_backlog(&self) -> bool {
+        self.queue.more
+    }
+
+    /// Applies committed entries up to the first membership change that has to wait for the disk, or as
+    /// many as make a round.
     pub(super) fn apply_committed(&mut self) -> Result<(), CoreError> {
+        self.queue.more = false;
         if self.installs() {
             return Ok(());
         }
+        let mut bytes = 0;
         while let Some(entry) = self.queue.entries.front() {
+            if bytes >= MAX_ROUND_BYTES {
+                self.queue.more = true;
+                break;
+            }
+            bytes += ENTRY_BYTES + entry.data.len();
             let index = entry.index;
             let changes_members = entry.entry_type != EntryType::EntryNormal as i32;
             if changes_members && index > self.pending.durable_commit() {

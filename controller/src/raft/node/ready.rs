@@ -10,7 +10,8 @@ use crate::raft::storage::{Batch, Position, Store, encode_entry};
 
 impl<S: StateMachine, D: Store> RaftCore<S, D> {
     /// Works off everything that follows from the inputs so far: applies what is committed, answers
-    /// who waits for it, and returns what the host has to do.
+    /// who waits for it, and returns what the host has to do. When [`RaftCore::has_backlog`] says so, the
+    /// host calls it again soon.
     ///
     /// # Errors
     /// When the replica can't go on.
