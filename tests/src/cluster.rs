@@ -186,7 +186,7 @@ impl Cluster {
         self.ok(&["token", "show", "--role", role]).trim().to_owned()
     }
 
-    fn start_controller_with(&mut self, index: usize, how: &[String], env: &[(&str, &str)]) {
+    pub(crate) fn start_controller_with(&mut self, index: usize, how: &[String], env: &[(&str, &str)]) {
         let member = &self.controllers[index];
         let mut args = how.to_vec();
         args.extend(
@@ -424,7 +424,7 @@ impl Cluster {
         (output.status.code().unwrap_or(-1), said)
     }
 
-    fn try_json<T: DeserializeOwned>(&self, args: &[&str]) -> Option<T> {
+    pub(crate) fn try_json<T: DeserializeOwned>(&self, args: &[&str]) -> Option<T> {
         let output = self.run(args);
         serde_json::from_slice(&output.stdout).ok().filter(|_| output.status.success())
     }

@@ -9,6 +9,7 @@ mod hostile;
 mod image;
 pub mod linear;
 mod lossy_file;
+mod members;
 mod partition;
 mod process;
 pub mod stack;

@@ -44,6 +44,8 @@ pub enum Fault {
     Unplug(usize),
     /// The leadership is handed to this controller.
     Transfer(usize),
+    /// A controller is removed, and a new one joins in its place.
+    Replace(usize),
 }
 
 /// What goes on until it is dropped.
@@ -60,6 +62,11 @@ impl Fault {
             Fault::SlowDisk(index) | Fault::BreakDisk(index) => Some(*index),
             _ => None,
         };
+        let alone = |fault: &Fault| matches!(fault, Fault::Replace(_));
+        // A change of members needs the others.
+        if alone(self) || alone(other) {
+            return true;
+        }
         self == other || disk(self).is_some_and(|index| disk(other) == Some(index))
     }
 
@@ -95,6 +102,7 @@ impl Fault {
                 // It may be refused: it is the leader already, or there is no leader.
                 cluster.run(&["controller", "transfer", &format!("c{}", index + 1), "--timeout", "2s"]);
             }
+            Fault::Replace(index) => cluster.replace_controller(*index),
         }
         Held::default()
     }
@@ -114,7 +122,7 @@ impl Fault {
                 cluster.heal_partition();
             }
             Fault::Unplug(index) => cluster.controller_host(*index).heal(),
-            Fault::Starve(_) | Fault::SlowDisk(_) | Fault::Transfer(_) => {}
+            Fault::Starve(_) | Fault::SlowDisk(_) | Fault::Transfer(_) | Fault::Replace(_) => {}
         }
     }
 }
@@ -158,6 +166,7 @@ impl fmt::Display for Fault {
             Fault::Lossy(index) => write!(f, "lose packets of {}", name(index)),
             Fault::Unplug(index) => write!(f, "unplug {}", name(index)),
             Fault::Transfer(index) => write!(f, "transfer the leadership to {}", name(index)),
+            Fault::Replace(index) => write!(f, "replace {}", name(index)),
         }
     }
 }

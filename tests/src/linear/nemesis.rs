@@ -27,7 +27,7 @@ impl Nemesis {
         let any = self.random.usize(..self.controllers);
         let victim = leader.filter(|_| self.random.bool()).unwrap_or(any);
         let other = (victim + self.random.usize(1..self.controllers)) % self.controllers;
-        match self.random.u8(..19) {
+        match self.random.u8(..20) {
             0..3 => Fault::Kill(victim),
             3 => Fault::KillAll,
             4 => Fault::Restart(victim),
@@ -48,6 +48,7 @@ impl Nemesis {
             15 => Fault::Lossy(victim),
             16 => Fault::Unplug(victim),
             17 => Fault::BreakDisk(victim),
+            18 => Fault::Replace(victim),
             _ => Fault::Transfer(any),
         }
     }
