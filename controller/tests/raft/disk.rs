@@ -9,6 +9,8 @@ use wharf_controller::raft::storage::{
 };
 use wharf_controller::raft::{ConfState, Entry, HardState, LogStore, Store, StoreError, bootstrap, join};
 
+use crate::lossy_file::LossyFile;
+
 fn entry(index: u64, term: u64, size: usize) -> Entry {
     Entry { index, term, data: vec![index as u8; size], ..Entry::default() }
 }
@@ -244,4 +246,43 @@ fn a_truncated_file_is_found() {
     fs::write(&path, b"this is not a log").unwrap();
     let error = LogStore::open(&path).unwrap_err();
     assert!(error.to_string().contains("wharf controller rm"), "{error}");
+}
+
+/// Damage to a log that was not closed in good order. What the last commit alone wrote can't be told from
+/// a commit that a crash tore, so the one before it counts then; nothing else is ever read, and what is
+/// older than the last commit is never lost without a word.
+#[test]
+fn damage_after_a_crash_goes_back_by_one_commit_at_most() {
+    let file = LossyFile::default();
+    let path = Path::new("raft.redb");
+    let store = LogStore::open_on(path, file.clone()).unwrap();
+    join(&store, 1).unwrap();
+    for first in (1..200).step_by(20) {
+        store.persist(&[batch(2, first - 1, (first..first + 20).map(|i| entry(i, 2, 300)))]).unwrap();
+    }
+    let before = store.load(usize::MAX).unwrap();
+    store.persist(&[batch(3, 201, (201..=203).map(|i| entry(i, 3, 300)))]).unwrap();
+    let image = file.contents();
+    let read = |image: Vec<u8>| {
+        let store = LogStore::open_on(path, LossyFile::holding(image))?;
+        let loaded = store.load(usize::MAX)?;
+        Ok::<_, StoreError>((loaded.hard_state, loaded.tail))
+    };
+    let last = read(image.clone()).unwrap();
+    assert_eq!(last.1.len(), 203);
+    let (mut refused, mut went_back, mut harmless) = (0, 0, 0);
+    for offset in (0..image.len()).step_by(1021) {
+        let mut damaged = image.clone();
+        damaged[offset..].iter_mut().take(16).for_each(|byte| *byte ^= 0x5a);
+        match read(damaged) {
+            Err(StoreError::Corrupted(_)) => refused += 1,
+            Err(error) => panic!("at {offset}: {error}"),
+            Ok(found) if found == last => harmless += 1,
+            Ok(found) => {
+                assert_eq!(found, (before.hard_state.clone(), before.tail.clone()), "at {offset}");
+                went_back += 1;
+            }
+        }
+    }
+    assert!(refused > 20 && went_back > 0, "{refused} refused, {went_back} one back, {harmless} harmless");
 }
