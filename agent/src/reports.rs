@@ -73,7 +73,8 @@ impl Reports {
         }
     }
 
-    fn take_now(&self, most: usize) -> Vec<TaskReport> {
+    /// Up to `most` news, if there are any.
+    pub fn take_now(&self, most: usize) -> Vec<TaskReport> {
         let mut inner = self.inner.lock();
         let mut taken = Vec::new();
         while taken.len() < most

@@ -3,7 +3,7 @@
 
 mod backoff;
 mod conversation;
-mod order;
+pub mod order;
 
 use std::convert::Infallible;
 use std::sync::Arc;

@@ -17,7 +17,8 @@ pub struct Leadership {
 impl Leadership {
     /// What follows `self` when Raft says `status`. A leader that has caught up once stays one until it is deposed,
     /// though it is a little behind its own log most of the time.
-    fn next(self, status: &RaftStatus) -> Self {
+    #[must_use]
+    pub fn next(self, status: &RaftStatus) -> Self {
         let holds = self.leading && self.term == status.term && status.role == Role::Leader;
         Leadership { term: status.term, leading: status.leading || holds, leader: status.leader }
     }

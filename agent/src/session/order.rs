@@ -6,16 +6,21 @@ use super::End;
 
 /// A session's place in the order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place {
-    pub(super) term: u64,
-    pub(super) session: u64,
+pub struct Place {
+    /// The leader's term.
+    pub term: u64,
+    /// The leader's number for the session.
+    pub session: u64,
     /// The last change that was taken in this session; none before the full assignment.
-    pub(super) sequence: Option<u64>,
+    pub sequence: Option<u64>,
 }
 
 impl Place {
     /// A session that was welcomed, unless its controller has been deposed.
-    pub(super) fn begin(term: u64, session: u64, held: &Generation) -> Result<Self, End> {
+    ///
+    /// # Errors
+    /// When it has been.
+    pub fn begin(term: u64, session: u64, held: &Generation) -> Result<Self, End> {
         if term < held.term {
             return Err(End::Deposed { theirs: term, ours: held.term });
         }
@@ -23,7 +28,10 @@ impl Place {
     }
 
     /// Takes a full assignment.
-    pub(super) fn full(&mut self, generation: Option<Generation>) -> Result<Generation, End> {
+    ///
+    /// # Errors
+    /// When it is another session's, or older than what was taken.
+    pub fn full(&mut self, generation: Option<Generation>) -> Result<Generation, End> {
         let generation = self.ours(generation)?;
         if self.sequence.is_some_and(|sequence| generation.sequence <= sequence) {
             return Err(End::Gap(self.sequence.unwrap_or_default()));
@@ -33,7 +41,10 @@ impl Place {
     }
 
     /// Takes a difference, if it follows on what was taken.
-    pub(super) fn difference(&mut self, generation: Option<Generation>) -> Result<Generation, End> {
+    ///
+    /// # Errors
+    /// When it doesn't, or is another session's.
+    pub fn difference(&mut self, generation: Option<Generation>) -> Result<Generation, End> {
         let generation = self.ours(generation)?;
         match self.sequence {
             Some(sequence) if generation.sequence == sequence + 1 => {

@@ -18,9 +18,12 @@ const PACE: Duration = Duration::from_millis(100);
 
 /// A change of the group.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Step {
+pub enum Step {
+    /// A controller becomes a member that learns the log.
     Add(Controller),
+    /// A learner votes from now on.
     Promote(ControllerId),
+    /// A member leaves.
     Remove(ControllerId),
 }
 
@@ -72,7 +75,8 @@ fn has_learner(status: &RaftStatus) -> bool {
 }
 
 /// What brings the group nearer to the table.
-fn next_step(state: &State, status: &RaftStatus) -> Option<Step> {
+#[must_use]
+pub fn next_step(state: &State, status: &RaftStatus) -> Option<Step> {
     // One change at a time; a joint one is finished by Raft.
     if status.role != Role::Leader || !status.voters_outgoing.is_empty() {
         return None;

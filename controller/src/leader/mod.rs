@@ -7,7 +7,7 @@ mod members;
 mod orchestrate;
 mod schedule;
 
-pub use members::is_caught_up;
+pub use members::{Step as MemberStep, is_caught_up, next_step as next_member_step};
 
 use crate::{core::Core, propose::WriteError};
 use std::{sync::Arc, time::Duration};
