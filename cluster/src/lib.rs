@@ -11,6 +11,7 @@
 //! * [`scheduler`]: where tasks go, and why the rest can't
 //! * [`orchestrator`]: which tasks there should be (replicas, global services, jobs, restarts, rollouts, reaping)
 //! * [`preview`]: what applying a stack would do
+//! * [`planted`]: bugs on purpose, to prove that the tests would find them; none of them is in a shipped program
 
 pub mod command;
 pub mod event;
@@ -18,6 +19,7 @@ pub mod feasibility;
 pub mod ids;
 pub mod model;
 pub mod orchestrator;
+pub mod planted;
 pub mod preview;
 pub mod scheduler;
 pub mod state;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use tokio::sync::broadcast::{self, error::RecvError};
 use wharf_cluster::{
     event::Event,
+    planted::{self, Bug},
     state::{Outcome, State},
 };
 use wharf_proto::codec::{SnapshotFormat, decode_command, decode_snapshot, encode_snapshot};
@@ -135,7 +136,10 @@ impl StateMachine for Replica {
 
     fn apply(&mut self, index: u64, _term: u64, command: &[u8]) -> Outcome {
         match decode_command(command) {
-            Ok(envelope) => {
+            Ok(mut envelope) => {
+                if planted::is(Bug::OwnTime) {
+                    envelope.at = envelope.at.plus(self.events.len() as u64);
+                }
                 let (outcome, events) = self.state.execute(&envelope);
                 self.events.extend(events);
                 outcome

@@ -5,6 +5,7 @@ use super::Plan;
 use crate::{
     event::Event,
     ids::{NodeId, ServiceId, TaskId, Timestamp},
+    planted::{self, Bug},
     state::State,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -52,6 +53,7 @@ impl Agenda {
                 self.services.remove(id);
                 self.wakes.remove(id);
             }
+            Event::NodeStateChanged { .. } if planted::is(Bug::LostNodeOverlooked) => {}
             Event::NodeRegistered { node } => self.node(state, node.id),
             Event::NodeRemoved { node }
             | Event::NodeDescribed { node, .. }

@@ -7,6 +7,7 @@ use crate::{
     feasibility::{Candidate, feasible},
     ids::{NodeId, ServiceId, TaskId},
     model::{DesiredState, NodeState, Slot, TaskState},
+    planted::{self, Bug},
     state::{NodeLoad, State},
 };
 use std::{
@@ -60,7 +61,7 @@ pub(super) fn place(state: &State, placements: &[(TaskId, NodeId)]) -> Vec<Event
         let Some(template) = state.template_of(task) else { continue };
         let load = loads.entry(*node_id).or_insert_with(|| state.load(*node_id));
         let candidate = Candidate { template, service: task.service, slot: task.slot };
-        if feasible(candidate, node, load).is_ok() {
+        if feasible(candidate, node, load).is_ok() || planted::is(Bug::PlacementUnchecked) {
             load.add(*id, task.service, template);
             placed.insert(*id);
             events.push(Event::TaskPlaced { id: *id, node: *node_id });
@@ -96,7 +97,8 @@ pub(super) fn report(state: &State, reports: &[TaskReport]) -> Vec<Event> {
         let Some(task) = state.task(report.task) else { continue };
         let from = reached.get(&report.task).copied().unwrap_or(task.status.state);
         let agents_range = report.state > TaskState::Assigned && report.state != TaskState::Orphaned;
-        if task.node == Some(report.node) && agents_range && from.may_become(report.state) {
+        let goes_on = from.may_become(report.state) || planted::is(Bug::ReportsGoBack);
+        if task.node == Some(report.node) && agents_range && goes_on {
             reached.insert(report.task, report.state);
             events.push(Event::TaskReported { report: report.clone() });
         }

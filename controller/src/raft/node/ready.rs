@@ -2,6 +2,7 @@
 
 use ::raft::eraftpb::{Message, MessageType};
 use ::raft::{Ready, StateRole};
+use wharf_cluster::planted::{self, Bug};
 
 use super::pending::PendingWrite;
 use super::{CoreError, Effects, RaftCore, SendSnapshot, Write};
@@ -109,6 +110,9 @@ impl<S: StateMachine, D: Store> RaftCore<S, D> {
         let view = self.raw.mut_store();
         view.append(entries);
         batch.hard_state = view.hard_state().clone();
+        if planted::is(Bug::VoteForgotten) {
+            batch.hard_state.vote = 0;
+        }
         write.commit = batch.hard_state.commit;
         Some((write, batch))
     }
@@ -120,8 +124,8 @@ impl<S: StateMachine, D: Store> RaftCore<S, D> {
 
     fn send_when_durable(&mut self, messages: Vec<Message>) {
         match self.pending.last() {
-            Some(write) => write.messages.extend(messages),
-            None => self.send(messages),
+            Some(write) if !planted::is(Bug::SentBeforeDurable) => write.messages.extend(messages),
+            _ => self.send(messages),
         }
     }
 

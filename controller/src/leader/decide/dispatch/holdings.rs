@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use wharf_cluster::{
     event::Event,
     ids::{NodeId, TaskId},
+    planted::{self, Bug},
     state::State,
 };
 
@@ -18,6 +19,9 @@ impl Holdings {
     /// What `state` says.
     pub(super) fn of(state: &State) -> Self {
         let mut holdings = Holdings::default();
+        if planted::is(Bug::HoldingsForgotten) {
+            return holdings;
+        }
         for task in state.tasks() {
             if let Some(node) = task.node {
                 holdings.insert(task.id, node);

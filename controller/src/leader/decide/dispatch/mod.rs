@@ -40,7 +40,14 @@ use std::{
     time::Duration,
 };
 use verdicts::Verdicts;
-use wharf_cluster::{command::Command, event::Event, ids::NodeId, model::NodeState, state::State};
+use wharf_cluster::{
+    command::Command,
+    event::Event,
+    ids::NodeId,
+    model::NodeState,
+    planted::{self, Bug},
+    state::State,
+};
 use wharf_proto::v1::{OpenStream, controller_message::Message};
 
 /// Why a session ends.
@@ -112,9 +119,11 @@ impl Dispatch {
     #[must_use]
     pub fn new(term: u64, numbers: u64, timings: Timings, state: &State, now: Duration) -> Self {
         let nodes = state.nodes().count();
+        let grace = if planted::is(Bug::NoGrace) { Duration::ZERO } else { timings.ttl_for(nodes) };
+        let numbers = if planted::is(Bug::SessionsCountedAnew) { 0 } else { numbers };
         let mut liveness = Liveness::default();
         for node in state.nodes().filter(|node| node.status.state != NodeState::Down) {
-            liveness.heard(node.id, now, now + timings.ttl_for(nodes));
+            liveness.heard(node.id, now, now + grace);
         }
         Dispatch {
             term,
