@@ -12,6 +12,7 @@ mod lossy_file;
 mod members;
 mod partition;
 mod process;
+pub mod sim;
 pub mod stack;
 mod starve;
 mod strace;
