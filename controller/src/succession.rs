@@ -100,7 +100,7 @@ impl From<RestoreError> for Status {
                 Status::failed_precondition(message)
             }
             RestoreError::TooLong(_) => Status::invalid_argument(message),
-            RestoreError::Disk { .. } => Status::resource_exhausted(message),
+            RestoreError::Disk { .. } | RestoreError::NoSpace { .. } => Status::resource_exhausted(message),
             _ => Status::internal(message),
         }
     }

@@ -220,6 +220,44 @@ impl Cluster {
         self.start_controller_with(index, &how, &[]);
     }
 
+    /// Starts a controller on the data that it has, or none, with other arguments than usual.
+    pub fn start_controller_as(&mut self, index: usize, how: &[&str]) {
+        let how: Vec<String> = how.iter().map(ToString::to_string).collect();
+        self.start_controller_with(index, &how, &[]);
+    }
+
+    /// Lets a controller without data join the one at `through`.
+    pub fn join_controller(&mut self, index: usize, through: usize) {
+        let token = self.token("controller");
+        let through = format!("{}:7400", self.controllers[through].host.address);
+        self.start_controller_with(index, &["--join".to_owned(), through], &[("WHARF_TOKEN", &token)]);
+    }
+
+    /// Removes all that a controller which doesn't run has on its disk.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub fn lose_controller_data(&self, index: usize) {
+        fs::remove_dir_all(self.path(&self.controllers[index].name)).expect("the data can be removed");
+    }
+
+    /// Runs `wharf-controller --recover` on a controller's data.
+    ///
+    /// # Panics
+    /// When it can't be run.
+    pub fn recover_controller(&self, index: usize, args: &[&str]) -> Output {
+        let member = &self.controllers[index];
+        let program = self.bin.join("wharf-controller");
+        let mut command = member.host.command(program.to_str().expect("the build's path is text"));
+        command.args(["--recover", "--data-dir", &self.path(&member.name)]).args(args);
+        command.stdin(std::process::Stdio::null()).output().expect("nsenter can be run")
+    }
+
+    /// Whether a controller has ended by itself.
+    pub fn controller_has_ended(&mut self, index: usize) -> bool {
+        self.controllers[index].process.as_mut().is_none_or(Process::has_ended)
+    }
+
     /// Kills a controller as a crash would.
     pub fn kill_controller(&mut self, index: usize) {
         if let Some(mut process) = self.controllers[index].process.take() {

@@ -43,6 +43,16 @@ pub enum RestoreError {
     /// More bytes came than were announced.
     #[error("more than the {0} bytes came that were announced")]
     TooLong(u64),
+    /// The disk would be full.
+    #[error("{} has {free} bytes free, and restoring the backup needs {needed}: make room first", path.display())]
+    NoSpace {
+        /// The data directory.
+        path: PathBuf,
+        /// What there is.
+        free: u64,
+        /// What it takes.
+        needed: u64,
+    },
     /// A file can't be written.
     #[error("cannot write {}: {source}", path.display())]
     Disk {

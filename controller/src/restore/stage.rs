@@ -11,6 +11,9 @@ use std::{
 use wharf_cluster::state::State;
 use wharf_proto::backup::{Backup, BackupError, MAX_BACKUP};
 
+/// What has to stay free besides the backup and the log that is made of it: a full disk stops a controller.
+const HEADROOM: u64 = 64 << 20;
+
 /// A backup that is on its way into the data directory. It is removed unless [`Staging::decide`] is called.
 #[derive(Debug)]
 pub struct Staging {
@@ -52,6 +55,12 @@ impl Staging {
         let path = data_dir.restoring().path().with_extension("new");
         if size > MAX_BACKUP {
             return Err(RestoreError::Backup { file: path, source: BackupError::TooLarge });
+        }
+        let stat =
+            rustix::fs::statvfs(data_dir.path()).map_err(|error| disk(data_dir.path())(error.into()))?;
+        let (free, needed) = (stat.f_bavail.saturating_mul(stat.f_frsize), size * 2 + HEADROOM);
+        if free < needed {
+            return Err(RestoreError::NoSpace { path: data_dir.path().to_owned(), free, needed });
         }
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).create(true).truncate(true).mode(0o600).open(&path);

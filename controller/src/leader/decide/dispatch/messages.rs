@@ -20,7 +20,8 @@ pub enum Refusal {
     Deposed,
     /// The node is not in the cluster.
     #[error(
-        "node {0} was removed from the cluster; empty its agent's data directory and join again with a token"
+        "node {0} was removed from the cluster, or joined after the backup that the cluster was restored from; empty its \
+         agent's data directory (wharf-agent reset --yes) and join again with a token"
     )]
     Removed(NodeId),
     /// The message makes no sense.
