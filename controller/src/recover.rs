@@ -154,7 +154,7 @@ impl Recovery {
         }
         let (state, members) = replay(&log)?;
         let finding = find(&log, &state, &members)?;
-        Ok(Recovery { credentials, state, finding, store })
+        Ok(Recovery { store, credentials, state, finding })
     }
 
     /// What carrying it out would do.
