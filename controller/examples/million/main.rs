@@ -117,7 +117,7 @@ async fn measure(dir: &Path, size: Size) -> Result<(), Failure> {
 async fn started_again(path: &Path) -> Result<(), Failure> {
     let board = Arc::default();
     let begun = Instant::now();
-    let (one, opened) = Member::start(path.to_owned(), 1, &board)?;
+    let (one, opened) = Member::start(path, 1, &board)?;
     let restored = begun.elapsed();
     let status = one.status();
     let (last, snapshot) = (status.last_index, status.snapshot_index);

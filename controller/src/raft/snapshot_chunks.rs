@@ -12,11 +12,13 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::message::{self, MessageError};
-use super::storage::{CHUNK_BYTES, SnapshotRecord, SnapshotSource, Store, StoreError};
+use super::storage::{SnapshotRecord, SnapshotSource, Store, StoreError};
 
 const VERSION: u8 = 1;
 const HEADER_BYTES: usize = 18;
 
+/// The largest chunk that is taken from a peer; earlier versions send larger ones than this one.
+const MAX_CHUNK_BYTES: usize = 256 << 10;
 /// The largest snapshot that is taken from a peer.
 pub const MAX_SNAPSHOT_BYTES: u64 = 16 << 30;
 
@@ -141,7 +143,7 @@ fn decode_chunk(bytes: &[u8]) -> Result<Chunk<'_>, ChunkError> {
     if head[0] != VERSION {
         return Err(ChunkError::Malformed("it has a format that this version doesn't know"));
     }
-    if payload.len() > CHUNK_BYTES {
+    if payload.len() > MAX_CHUNK_BYTES {
         return Err(ChunkError::Malformed("it is too long"));
     }
     if number(14, 4) != u64::from(crc32fast::hash(payload)) {

@@ -22,8 +22,9 @@ pub use snapshot_io::{read_snapshot, write_snapshot};
 pub(super) use terms::TermRuns;
 pub(super) use view::LogView;
 
-/// The bytes of a snapshot that one chunk holds, on disk and on the wire.
-pub const CHUNK_BYTES: usize = 256 << 10;
+/// The bytes of a snapshot that one chunk holds, on disk and on the wire: with what goes around them a
+/// little less than a power of two, which is what the database takes for them.
+pub const CHUNK_BYTES: usize = 255 << 10;
 
 /// A snapshot's place in the log, and where its bytes are kept.
 #[derive(Debug, Clone, PartialEq, Default)]
