@@ -134,10 +134,10 @@ async fn await_answer(client: &Client, credentials: Credentials, patience: Durat
     let dialer = Dialer::new(client.addresses(), CredentialsCell::new(credentials));
     let answered = async {
         loop {
-            if let Ok(connected) = dialer.connect().await {
-                if ControlApiClient::new(connected.channel).get(all(Kind::Controller)).await.is_ok() {
-                    return;
-                }
+            if let Ok(connected) = dialer.connect().await
+                && ControlApiClient::new(connected.channel).get(all(Kind::Controller)).await.is_ok()
+            {
+                return;
             }
             tokio::time::sleep(PAUSE).await;
         }
