@@ -31,6 +31,9 @@ impl Starved {
             write(&root.join("cgroup.subtree_control"), "+cpu");
         }
         fs::create_dir(&group).expect("root may make a cgroup (the cpu controller is needed)");
+        // From here on it is removed again, whatever fails.
+        let starved = Starved { group, parent, pid };
+        let group = &starved.group;
         let quota = PERIOD * thousandths / 1000;
         if unified {
             write(&group.join("cpu.max"), &format!("{quota} {PERIOD}"));
@@ -39,7 +42,7 @@ impl Starved {
             write(&group.join("cpu.cfs_quota_us"), &quota.to_string());
         }
         write(&group.join("cgroup.procs"), &pid.to_string());
-        Starved { group, parent, pid }
+        starved
     }
 
     /// How often it wanted to run and was not let.
