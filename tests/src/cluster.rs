@@ -253,11 +253,6 @@ impl Cluster {
         command.stdin(std::process::Stdio::null()).output().expect("nsenter can be run")
     }
 
-    /// Whether a controller has ended by itself.
-    pub fn controller_has_ended(&mut self, index: usize) -> bool {
-        self.controllers[index].process.as_mut().is_none_or(Process::has_ended)
-    }
-
     /// Kills a controller as a crash would.
     pub fn kill_controller(&mut self, index: usize) {
         if let Some(mut process) = self.controllers[index].process.take() {
