@@ -1,6 +1,7 @@
 //! Who made a request, and whether that role may.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use tonic::{Request, Status};
@@ -11,23 +12,29 @@ use crate::role::{Identity, Role};
 /// The other end of a connection, as tonic puts it into each request's extensions.
 #[derive(Debug, Clone)]
 pub struct Peer {
-    leaf: Option<Leaf>,
+    /// Shared: each request of a connection gets a copy.
+    leaf: Option<Arc<Leaf>>,
     remote_addr: SocketAddr,
 }
 
 impl Peer {
     pub(crate) fn new(leaf: Option<Leaf>, remote_addr: SocketAddr) -> Self {
-        Self { leaf, remote_addr }
+        Self { leaf: leaf.map(Arc::new), remote_addr }
+    }
+
+    /// Whom its certificate names, if that has one of these roles and still holds.
+    pub fn require(&self, allowed: &[Role]) -> Result<&Identity, Status> {
+        check(self.leaf(), allowed, SystemTime::now())
     }
 
     /// Whom its certificate names; `None` if it presented none.
     pub fn identity(&self) -> Option<&Identity> {
-        self.leaf.as_ref().map(|leaf| &leaf.identity)
+        self.leaf().map(|leaf| &leaf.identity)
     }
 
     /// What its certificate says; `None` if it presented none.
     pub fn leaf(&self) -> Option<&Leaf> {
-        self.leaf.as_ref()
+        self.leaf.as_deref()
     }
 
     /// Where it connects from.
@@ -49,10 +56,11 @@ pub fn remote_addr<T>(request: &Request<T>) -> Option<SocketAddr> {
 /// The identity that a request is made with, if its role is one of those allowed and its
 /// certificate still holds.
 pub fn require_role<T>(request: &Request<T>, allowed: &[Role]) -> Result<Identity, Status> {
-    check(request.extensions().get::<Peer>().and_then(|peer| peer.leaf.as_ref()), allowed, SystemTime::now())
+    let leaf = request.extensions().get::<Peer>().and_then(Peer::leaf);
+    check(leaf, allowed, SystemTime::now()).cloned()
 }
 
-fn check(leaf: Option<&Leaf>, allowed: &[Role], now: SystemTime) -> Result<Identity, Status> {
+fn check<'a>(leaf: Option<&'a Leaf>, allowed: &[Role], now: SystemTime) -> Result<&'a Identity, Status> {
     let Some(Leaf { identity, not_after, .. }) = leaf else {
         return Err(Status::unauthenticated(
             "this call needs a client certificate of this cluster: use the context that the first \
@@ -72,7 +80,7 @@ fn check(leaf: Option<&Leaf>, allowed: &[Role], now: SystemTime) -> Result<Ident
             wanted.join(" or ")
         )));
     }
-    Ok(identity.clone())
+    Ok(identity)
 }
 
 #[cfg(test)]

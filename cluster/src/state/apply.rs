@@ -77,10 +77,13 @@ pub fn apply(state: &mut State, event: &Event) {
         }
         Event::NodeRegistered { node } => {
             count_id(state, node.id.0);
+            state.node_names.insert(node.name.as_str().into(), node.id);
             state.nodes.insert(node.id, Arc::new(node.clone()));
         }
         Event::NodeRemoved { node } => {
-            state.nodes.remove(node);
+            if let Some(node) = state.nodes.remove(node) {
+                state.node_names.remove(node.name.as_str());
+            }
         }
         Event::NodeDescribed { node, description } => {
             if let Some(node) = change(&mut state.nodes, node) {

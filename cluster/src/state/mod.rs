@@ -48,6 +48,7 @@ pub struct State {
     /// The latest time of any command.
     now: Timestamp,
 
+    node_names: OrdMap<Arc<str>, NodeId>,
     service_names: OrdMap<ServiceName, ServiceId>,
     /// One set for all slots: most have one task, and a set each would cost more than the task.
     slots: OrdSet<(ServiceId, Slot, TaskId)>,

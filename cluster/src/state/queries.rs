@@ -59,12 +59,16 @@ impl State {
         self.nodes.get(&id)
     }
 
+    /// The node with this name. No two have the same.
+    #[must_use]
+    pub fn node_named(&self, name: &str) -> Option<&Arc<Node>> {
+        self.node_names.get(name).and_then(|id| self.nodes.get(id))
+    }
+
     /// The node with this name, or with this id in its text form.
     #[must_use]
     pub fn find_node(&self, name_or_id: &str) -> Option<&Arc<Node>> {
-        self.nodes
-            .values()
-            .find(|node| node.name == name_or_id)
+        self.node_named(name_or_id)
             .or_else(|| name_or_id.parse::<NodeId>().ok().and_then(|id| self.nodes.get(&id)))
     }
 

@@ -80,7 +80,10 @@ impl State {
             Fact::Cluster(cluster) => self.cluster = Some(cluster),
             Fact::Token(role, token) => drop(self.tokens.insert(role, token)),
             Fact::Controller(controller) => drop(self.controllers.insert(controller.id, controller)),
-            Fact::Node(node) => drop(self.nodes.insert(node.id, node)),
+            Fact::Node(node) => {
+                self.node_names.insert(node.name.as_str().into(), node.id);
+                self.nodes.insert(node.id, node);
+            }
             Fact::Stack(stack) => drop(self.stacks.insert(stack.name.as_str().into(), stack)),
             Fact::Service(service) => {
                 if !service.removing {

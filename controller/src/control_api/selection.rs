@@ -66,7 +66,7 @@ impl Selection {
                 state.services().filter_map(|service| self.service_object(state, service)).for_each(add);
             }
             Kind::Task => self.tasks(state).filter_map(|task| self.task_object(state, task)).for_each(add),
-            Kind::Node => state.nodes().filter_map(|node| self.node_object(state, node)).for_each(add),
+            Kind::Node => self.nodes(state).filter_map(|node| self.node_object(state, node)).for_each(add),
             Kind::Controller => {
                 let mut add = add;
                 for controller in views::controllers(core, state) {
@@ -152,6 +152,16 @@ impl Selection {
             && self.service.as_ref().is_none_or(|wanted| *wanted == service.name)
             && self.is_named(&name, || service.id.to_string());
         selected.then(|| ((name, service.id.0, 0), object::Object::Service(views::service(state, service))))
+    }
+
+    /// The nodes of these names and ids, or all.
+    fn nodes<'a>(&'a self, state: &'a State) -> Box<dyn Iterator<Item = &'a model::Node> + 'a> {
+        if self.names.is_empty() {
+            return Box::new(state.nodes().map(|node| &**node));
+        }
+        let by_id = |name: &String| state.node(name.parse().ok()?);
+        let named = self.names.iter().flat_map(move |name| [state.node_named(name), by_id(name)]);
+        Box::new(named.flatten().map(|node| &**node))
     }
 
     fn node_object(&self, state: &State, node: &model::Node) -> Option<(Key, object::Object)> {

@@ -94,11 +94,10 @@ impl Caller {
             return Ok(());
         }
         let Some(forwarded) = &self.forwarded else {
-            let mut request = Request::new(());
-            if let Some(peer) = &self.peer {
-                request.extensions_mut().insert(peer.clone());
-            }
-            return require_role(&request, roles).map(drop);
+            return match &self.peer {
+                Some(peer) => peer.require(roles).map(drop),
+                None => require_role(&Request::new(()), roles).map(drop),
+            };
         };
         // The controller that forwards has checked the certificate's dates.
         match &forwarded.identity {

@@ -4,6 +4,7 @@
 pub mod decide;
 pub mod dispatch;
 mod members;
+mod offload;
 mod orchestrate;
 mod schedule;
 

@@ -1,6 +1,6 @@
 //! The orchestrators' loop: waits until something is due, and proposes what they decide.
 
-use super::{Ended, decide::Orchestrating};
+use super::{Ended, decide::Orchestrating, offload};
 use crate::{
     clock,
     core::Core,
@@ -21,17 +21,18 @@ pub(super) async fn run(core: Arc<Core>) -> Ended {
     loop {
         let now = wait(&core, &mut changes, &mut orchestrating).await?;
         let state = core.published.state();
+        let snapshot = state.clone();
         let decide = move || {
-            let commands = orchestrating.decide(&state, now);
+            let commands = orchestrating.decide(&snapshot, now);
             (orchestrating, commands)
         };
-        match tokio::task::spawn_blocking(decide).await {
-            Ok((decided, commands)) => {
+        match offload::decide(&state, decide).await {
+            Some((decided, commands)) => {
                 orchestrating = decided;
                 core.proposer.insist_all(commands).await?;
             }
-            Err(error) => {
-                tracing::error!(%error, "the orchestrator failed; it will look at everything again");
+            None => {
+                tracing::error!("the orchestrator failed; it will look at everything again");
                 tokio::time::sleep(FAILURE_PAUSE).await;
                 orchestrating = Orchestrating::default();
             }

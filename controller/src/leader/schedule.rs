@@ -1,6 +1,6 @@
 //! The scheduler's loop: waits until there may be something to place, and proposes what it decides.
 
-use super::{Ended, decide::Scheduling};
+use super::{Ended, decide::Scheduling, offload};
 use crate::{
     core::Core,
     raft::ProposeError,
@@ -19,17 +19,18 @@ pub(super) async fn run(core: Arc<Core>) -> Ended {
     loop {
         wait(&core, &mut changes, &mut scheduling).await?;
         let state = core.published.state();
+        let snapshot = state.clone();
         let decide = move || {
-            let commands = scheduling.decide(&state);
+            let commands = scheduling.decide(&snapshot);
             (scheduling, commands)
         };
-        match tokio::task::spawn_blocking(decide).await {
-            Ok((decided, commands)) => {
+        match offload::decide(&state, decide).await {
+            Some((decided, commands)) => {
                 scheduling = decided;
                 core.proposer.insist_all(commands).await?;
             }
-            Err(error) => {
-                tracing::error!(%error, "the scheduler failed; it will try again");
+            None => {
+                tracing::error!("the scheduler failed; it will try again");
                 tokio::time::sleep(FAILURE_PAUSE).await;
                 scheduling = Scheduling::default();
             }
@@ -44,9 +45,12 @@ async fn wait(core: &Core, changes: &mut Changes, scheduling: &mut Scheduling) -
             observe(core, scheduling, &change);
         }
         if scheduling.is_due() {
-            tokio::time::sleep(DEBOUNCE).await;
-            while let Some(change) = changes.try_next() {
-                observe(core, scheduling, &change);
+            // A node that changed is a reason to look, too; mostly nothing waits for one.
+            if core.published.state().unplaced_groups().next().is_some() {
+                tokio::time::sleep(DEBOUNCE).await;
+                while let Some(change) = changes.try_next() {
+                    observe(core, scheduling, &change);
+                }
             }
             return Ok(());
         }

@@ -134,6 +134,7 @@ pub fn start<S: StateMachine, D: Store>(
         transfers: 0,
         unseen: 0,
         ticks: 0,
+        untold: false,
         snapshot: None,
         restore: None,
         config,
@@ -171,6 +172,8 @@ struct Driver<S: StateMachine, D: Store> {
     /// Bytes written since the disk's space was looked at.
     unseen: usize,
     ticks: u64,
+    /// Progress that is shown, and of which nobody was told.
+    untold: bool,
     /// The thread that makes a snapshot.
     snapshot: Option<JoinHandle<()>>,
     /// The thread that reads one.
@@ -184,12 +187,15 @@ impl<S: StateMachine, D: Store> Driver<S, D> {
         // before time is thought to have passed.
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.look_at_space();
-        self.carry_out()?;
+        self.carry_out(true)?;
         loop {
             let accepts = self.handed_out - self.persisted < MAX_WRITES;
-            let mut first = None;
+            let (mut first, mut ticked) = (None, false);
             tokio::select! {
-                _ = ticks.tick() => self.tick(),
+                _ = ticks.tick() => {
+                    self.tick();
+                    ticked = true;
+                }
                 () = std::future::ready(()), if self.core.has_backlog() => {}
                 Some(event) = queues.events.recv() => self.event(event)?,
                 Some(peer) = queues.peers.recv() => self.peer(peer),
@@ -211,7 +217,7 @@ impl<S: StateMachine, D: Store> Driver<S, D> {
             if accepts && !self.requests(first, &mut queues.requests) {
                 return Ok(());
             }
-            self.carry_out()?;
+            self.carry_out(ticked)?;
         }
     }
 
@@ -293,7 +299,7 @@ impl<S: StateMachine, D: Store> Driver<S, D> {
         }
     }
 
-    fn carry_out(&mut self) -> Result<(), RaftFailure> {
+    fn carry_out(&mut self, ticked: bool) -> Result<(), RaftFailure> {
         let effects = self.core.poll()?;
         self.send(&effects);
         for snapshot in effects.snapshots {
@@ -314,13 +320,21 @@ impl<S: StateMachine, D: Store> Driver<S, D> {
         if let Some(job) = effects.restore {
             self.read_snapshot(job)?;
         }
-        let status = self.core.status();
-        self.status.send_if_modified(|shown| {
-            let changed = *shown != status;
-            *shown = status;
-            changed
-        });
+        self.show_status(ticked);
         Ok(())
+    }
+
+    /// Shows the replica's state; wakes who waits for a change of it, for mere progress only after a tick.
+    fn show_status(&mut self, ticked: bool) {
+        let status = self.core.status();
+        let untold = &mut self.untold;
+        self.status.send_if_modified(|shown| {
+            *untold |= *shown != status;
+            let tell = *untold && (ticked || !shown.has_only_progressed(&status));
+            *shown = status;
+            *untold &= !tell;
+            tell
+        });
     }
 
     fn send(&mut self, effects: &Effects<S>) {

@@ -153,7 +153,8 @@ impl<T: Send + 'static> RaftHandle<T> {
         let _ = self.peers.send(PeerInput::Unreachable(peer)).await;
     }
 
-    /// The replica's state, kept up to date.
+    /// The replica's state, kept up to date. Who waits for a change is woken at once, but for progress alone (of the
+    /// log, of the other members) only at the next tick: it happens with every entry.
     #[must_use]
     pub fn status(&self) -> watch::Receiver<RaftStatus> {
         self.status.clone()

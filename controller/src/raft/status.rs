@@ -86,6 +86,21 @@ pub struct RaftStatus {
 }
 
 impl RaftStatus {
+    /// Whether `later` differs in nothing but how far the log and the other members have come.
+    pub(super) fn has_only_progressed(&self, later: &Self) -> bool {
+        let peers = self.peers.len() == later.peers.len()
+            && self.peers.iter().zip(&later.peers).all(|((id, before), (same, now))| {
+                id == same && before.state == now.state && before.active == now.active
+            });
+        let facts = |status: &Self| (status.id, status.term, status.leader, status.role, status.leading);
+        peers
+            && facts(self) == facts(later)
+            && self.voters == later.voters
+            && self.voters_outgoing == later.voters_outgoing
+            && self.learners == later.learners
+            && self.failed == later.failed
+    }
+
     /// Whether the replica has learned of members, and it isn't one of them: it was removed.
     #[must_use]
     pub fn removed(&self) -> bool {

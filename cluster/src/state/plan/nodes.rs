@@ -14,7 +14,7 @@ fn node(state: &State, id: NodeId) -> Result<&Arc<Node>, Rejected> {
 }
 
 pub(super) fn register(state: &State, description: &NodeDescription) -> Planned {
-    let taken = |name: &str| state.nodes().any(|node| node.name == name);
+    let taken = |name: &str| state.node_named(name).is_some();
     let wanted = if description.hostname.is_empty() { "node" } else { &description.hostname };
     let mut name = wanted.to_owned();
     let mut count = 2;
