@@ -15,7 +15,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 use wharf_cluster::{event::Event, ids::TaskId, state::State};
@@ -23,7 +23,7 @@ use wharf_proto::v1::{GetRequest, Kind, Object, WatchResponse, watch_response};
 
 /// Changes that wait for the client; more make its watcher wait, and merge.
 const QUEUE: usize = 64;
-/// Changes within this time are shown as one.
+/// What changes within this time after something was shown is shown as one.
 const PACE: Duration = Duration::from_millis(20);
 
 pub(super) async fn watch(core: &Arc<Core>, request: Request<GetRequest>) -> Answer<Answers<WatchResponse>> {
@@ -89,6 +89,7 @@ impl Watcher {
         }
         let mut status = self.core.raft.status();
         let of_controllers = self.selection.kind == Kind::Controller;
+        let mut shown = Instant::now();
         loop {
             let mut affected = Affected::default();
             tokio::select! {
@@ -102,7 +103,7 @@ impl Watcher {
             if affected == Affected::default() {
                 continue;
             }
-            tokio::time::sleep(PACE).await;
+            tokio::time::sleep_until(shown + PACE).await;
             while let Some(change) = changes.try_next() {
                 affected.add(&self.selection, &change, &self.core.published.state());
             }
@@ -110,6 +111,7 @@ impl Watcher {
             if self.show(affected).await.is_err() {
                 return Ok(());
             }
+            shown = Instant::now();
         }
     }
 

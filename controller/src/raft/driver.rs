@@ -109,7 +109,7 @@ pub fn start<S: StateMachine, D: Store>(
     let (events, event_queue) = mpsc::unbounded_channel();
     let (status_sender, status) = watch::channel(core.status());
     let (work, writer) = writer::spawn(store.clone(), events.clone())?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
 
     let inbox = Arc::new(SnapshotInbox::new(store.clone()));
     // A handle that outlives the replica must not keep its store open.
@@ -218,6 +218,8 @@ impl<S: StateMachine, D: Store> Driver<S, D> {
                 return Ok(());
             }
             self.carry_out(ticked)?;
+            // The streams to the peers have their turn, however much there is to do here.
+            tokio::task::yield_now().await;
         }
     }
 

@@ -10,9 +10,10 @@ use super::snapshot_chunks::OutgoingSnapshot;
 #[error("the peer is unreachable or its queue is full")]
 pub struct Unreachable;
 
-/// Sends to the other replicas. Called from the replica's own thread, so nothing here may block, and
-/// tasks have to be spawned through a [`tokio::runtime::Handle`] kept for it: `tokio::spawn` would run
-/// them on the replica's thread.
+/// Sends to the other replicas. Called from the replica's own thread, so nothing here may block. What
+/// is spawned with `tokio::spawn` runs on that thread too, between the replica's steps: good for a
+/// stream of messages, which then wakes no other thread; anything that takes long has to be spawned
+/// through a [`tokio::runtime::Handle`] kept for it.
 ///
 /// The receiving end hands what arrives, with the sender's proved identity, to
 /// [`RaftHandle::step`](super::RaftHandle::step) and

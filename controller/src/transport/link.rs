@@ -56,7 +56,9 @@ pub(super) fn to(peers: &Arc<Peers>, to: u64) -> Link {
         return link.clone();
     }
     let (link, receiver) = Link::new();
-    peers.runtime().spawn(run(peers.clone(), to, receiver));
+    // Called by the replica's thread, whose own runtime is the one that this runs on: what the replica says goes out
+    // without waking another thread, and behind nobody's requests.
+    tokio::spawn(run(peers.clone(), to, receiver));
     links.insert(to, link.clone());
     link
 }
@@ -91,7 +93,7 @@ async fn exchange(
     first: Batch,
     queue: &mut mpsc::Receiver<Batch>,
 ) -> Result<(), Status> {
-    let channel = peers.channel(to).map_err(|error| Status::unavailable(error.to_string()))?;
+    let channel = peers.dial(to).map_err(|error| Status::unavailable(error.to_string()))?;
     let mut client = RaftApiClient::new(channel).max_encoding_message_size(MAX_FRAME);
     let (frames, stream) = mpsc::channel(FRAMES);
     let mut request = Request::new(ReceiverStream::new(stream));

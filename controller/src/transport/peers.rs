@@ -63,7 +63,7 @@ pub struct Peers {
 }
 
 impl Peers {
-    /// The peers of a controller that is reached at `advertise`. Their streams run on the current runtime.
+    /// The peers of a controller that is reached at `advertise`. Calls to them and snapshots run on the current runtime.
     #[must_use]
     pub fn new(advertise: &str, cell: CredentialsCell, published: Arc<Published>) -> Arc<Self> {
         Arc::new(Peers {
@@ -112,6 +112,12 @@ impl Peers {
         let made = channel(&address, &self.cell)?;
         channels.insert(id, (address, made.clone()));
         Ok(made)
+    }
+
+    /// A new channel to a controller, of the current runtime and for the caller alone.
+    pub(super) fn dial(&self, id: u64) -> Result<Channel, PeersError> {
+        let address = self.address(id).ok_or(PeersError::Unknown(ControllerId(id)))?;
+        Ok(channel(&address, &self.cell)?)
     }
 
     /// What a peer last said of itself counts before what the cluster's table says, which may be older, or not there
