@@ -217,9 +217,10 @@ impl<S: StateMachine, D: Store> Driver<S, D> {
             if accepts && !self.requests(first, &mut queues.requests) {
                 return Ok(());
             }
-            self.carry_out(ticked)?;
-            // The streams to the peers have their turn, however much there is to do here.
-            tokio::task::yield_now().await;
+            if self.carry_out(ticked)? {
+                // What was said goes out now, however much there is to do here.
+                tokio::task::yield_now().await;
+            }
         }
     }
 
@@ -301,8 +302,10 @@ impl<S: StateMachine, D: Store> Driver<S, D> {
         }
     }
 
-    fn carry_out(&mut self, ticked: bool) -> Result<(), RaftFailure> {
+    /// Does what the core wants done; true if it had something to say to peers.
+    fn carry_out(&mut self, ticked: bool) -> Result<bool, RaftFailure> {
         let effects = self.core.poll()?;
+        let spoke = !effects.messages.is_empty();
         self.send(&effects);
         for snapshot in effects.snapshots {
             self.send_snapshot(snapshot);
@@ -323,7 +326,7 @@ impl<S: StateMachine, D: Store> Driver<S, D> {
             self.read_snapshot(job)?;
         }
         self.show_status(ticked);
-        Ok(())
+        Ok(spoke)
     }
 
     /// Shows the replica's state; wakes who waits for a change of it, for mere progress only after a tick.
