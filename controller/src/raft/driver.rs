@@ -217,7 +217,7 @@ impl<S: StateMachine, D: Store> Driver<S, D> {
             if accepts && !self.requests(first, &mut queues.requests) {
                 return Ok(());
             }
-            if self.carry_out(ticked)? {
+            if self.carry_out(ticked)? || self.core.has_backlog() {
                 // What was said goes out now, however much there is to do here.
                 tokio::task::yield_now().await;
             }
