@@ -8,6 +8,7 @@ mod host;
 mod hostile;
 mod image;
 pub mod linear;
+mod look;
 mod lossy_file;
 mod members;
 mod partition;
