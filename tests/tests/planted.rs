@@ -12,7 +12,8 @@ const SEEDS: u64 = 400;
 fn finders(bug: Bug) -> &'static [Check] {
     match bug {
         Bug::SentBeforeDurable => {
-            &[Check::LogLost, Check::AcknowledgedLost, Check::ReplicasDiffer, Check::TwoLeaders]
+            // Raft itself may notice, by an assertion.
+            &[Check::LogLost, Check::AcknowledgedLost, Check::ReplicasDiffer, Check::TwoLeaders, Check::Panic]
         }
         Bug::VoteForgotten => &[Check::TwoLeaders, Check::AcknowledgedLost, Check::ReplicasDiffer],
         Bug::RequestsForgotten => &[Check::AppliedTwice],

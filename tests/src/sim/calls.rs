@@ -161,7 +161,7 @@ impl World {
     }
 
     /// A read may be answered, or can't be.
-    pub fn read_confirmed(&mut self, host: usize, own: u64, result: Result<u64, ReadError>) {
+    pub fn read_confirmed(&mut self, host: usize, own: u64, result: &Result<u64, ReadError>) {
         if result.is_err() {
             return self.try_later(host, own);
         }
@@ -175,7 +175,7 @@ impl World {
     }
 
     /// Leadership was handed over, or not.
-    pub fn transferred(&mut self, host: usize, own: u64, result: Result<(), TransferError>) {
+    pub fn transferred(&mut self, host: usize, own: u64, result: &Result<(), TransferError>) {
         let answer = match result {
             Ok(()) => Answer::Value { index: 0, version: 0 },
             Err(_) => Answer::Overloaded,

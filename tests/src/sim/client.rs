@@ -24,7 +24,7 @@ const PATIENCE: Micros = 60 * SECOND;
 const PAUSE: Micros = 100 * MILLI;
 
 /// Something of a client's own.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub enum ClientEvent {
     /// It wants something.
     Think,

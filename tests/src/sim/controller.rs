@@ -79,7 +79,7 @@ pub enum Reported {
     /// A call's proposal has come to something.
     Answered(u64, Result<Applied<Outcome>, ProposeError>),
     /// A proposal of the leader's loops has come to something.
-    Proposed(Token, Command, Result<Applied<Outcome>, ProposeError>),
+    Proposed(Token, Box<Command>, Result<Applied<Outcome>, ProposeError>),
     /// A read may be answered, or can't be.
     Read(u64, Result<u64, ReadError>),
     /// The members were changed, or not.
@@ -173,7 +173,7 @@ impl World {
     fn raft_config(&mut self, host: usize) -> RaftConfig {
         let id = self.controllers[host].id;
         let options = &self.options;
-        let jitter = usize::try_from(self.rng.within(0..=9)).unwrap_or(0);
+        let jitter = usize::try_from(self.rng.within(0..=self.options.jitter)).unwrap_or(0);
         RaftConfig {
             // Chance of its own would not replay.
             election_jitter: jitter..jitter + 1,
@@ -517,10 +517,10 @@ impl World {
         let Some(process) = self.controllers[host].process.as_mut() else { return };
         match reported {
             Reported::Sent(peer, arrived) => process.core.report_snapshot(peer, arrived),
-            Reported::Read(call, result) => self.read_confirmed(host, call, result),
-            Reported::Transferred(call, result) => self.transferred(host, call, result),
+            Reported::Read(call, result) => self.read_confirmed(host, call, &result),
+            Reported::Transferred(call, result) => self.transferred(host, call, &result),
             Reported::Answered(call, result) => self.call_proposed(host, call, result),
-            Reported::Proposed(token, command, result) => self.loop_proposed(host, token, command, result),
+            Reported::Proposed(token, command, result) => self.loop_proposed(host, token, command, &result),
             Reported::Changed(token, result) => self.members_changed(host, token, result),
         }
     }

@@ -215,6 +215,9 @@ impl World {
             }
             Kind::CutLeader => {
                 let host = self.leader().unwrap_or(0);
+                if self.rng.chance(0.5) {
+                    return self.cut_from_peers(host);
+                }
                 let (out, back) = (self.rng.chance(0.7), self.rng.chance(0.7));
                 self.isolate(Machine::Controller(host), out, back || !out, "leader cut off");
             }
@@ -341,6 +344,14 @@ impl World {
             }
         }
         self.cut(cuts, kind);
+    }
+
+    /// A controller is cut off from the others, while agents and clients still reach it.
+    fn cut_from_peers(&mut self, host: usize) {
+        let me = Machine::Controller(host);
+        let peers = (0..self.controllers.len()).map(Machine::Controller);
+        let cuts = peers.flat_map(|peer| [(me, peer), (peer, me)]).collect();
+        self.cut(cuts, "leader cut off from its peers");
     }
 
     fn partition(&mut self) {

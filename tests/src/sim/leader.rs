@@ -407,7 +407,7 @@ impl World {
             let outbox = process.outbox.clone();
             let bytes = encode_command(&envelope);
             let reply: wharf_controller::raft::ProposeReply<Outcome> = Box::new(move |result| {
-                outbox.put(Reported::Proposed(token, envelope.command, result));
+                outbox.put(Reported::Proposed(token, Box::new(envelope.command), result));
             });
             (bytes, reply)
         });
@@ -420,8 +420,8 @@ impl World {
         &mut self,
         host: usize,
         token: Token,
-        command: Command,
-        result: Result<Applied<Outcome>, ProposeError>,
+        command: Box<Command>,
+        result: &Result<Applied<Outcome>, ProposeError>,
     ) {
         let Some(leading) = self.leading(host) else { return };
         let mine = match token {
@@ -449,7 +449,7 @@ impl World {
                 _ => {}
             },
             Err(ProposeError::Overloaded) => {
-                self.own(host, OVERLOAD_PAUSE, ControllerEvent::Insist(token, vec![command]));
+                self.own(host, OVERLOAD_PAUSE, ControllerEvent::Insist(token, vec![*command]));
             }
             Err(_) => self.restart_loops(host),
         }

@@ -26,7 +26,7 @@ use wharf_proto::v1::Generation;
 const FLUSH_EVERY: Micros = 500 * MILLI;
 
 /// Something of an agent's own.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub enum NodeEvent {
     /// It starts, after a crash.
     Start,
@@ -196,7 +196,7 @@ impl World {
             let reached = self.rng.chance(0.5);
             match runner.busy {
                 Some((_, Work::Prepare)) if reached => drop(self.nodes[node].prepared.insert(*task)),
-                Some((_, Work::Start)) if reached => self.start_container(node, *task, runner.image()),
+                Some((_, Work::Start)) if reached => self.start_container(node, *task, &runner.image()),
                 Some((_, Work::Stop)) if reached => self.end_container(node, *task, 143),
                 _ => {}
             }

@@ -24,6 +24,8 @@ pub struct Options {
     pub think: Micros,
     /// Raft's tick.
     pub tick: Micros,
+    /// The most ticks by which election timeouts differ: with few, elections are contested.
+    pub jitter: u64,
     /// Time that a controller's transaction takes.
     pub disk_delay: Micros,
     /// Time that a flush of an agent's database takes.
@@ -61,6 +63,7 @@ impl Options {
             calm: rng.within(1..=6) * SECOND,
             think: rng.within(200..=2_000) * MILLI,
             tick: one_of(rng, &[50, 100, 150]) * MILLI,
+            jitter: one_of(rng, &[2, 9, 9]),
             disk_delay: one_of(rng, &[200, 1_000, 5_000]),
             agent_disk_delay: one_of(rng, &[1_000, 10_000]),
             pull: rng.within(50..=2_000) * MILLI,

@@ -31,7 +31,7 @@ impl<E> Queue<E> {
     }
 
     /// The next event.
-    pub fn next(&mut self) -> Option<(Micros, E)> {
+    pub fn pop(&mut self) -> Option<(Micros, E)> {
         self.heap.pop().map(|planned| (planned.at, planned.event))
     }
 }

@@ -143,7 +143,7 @@ impl World {
                 self.report(node, task, TaskState::Ready, None);
             }
             Work::Start => {
-                self.start_container(node, task, image);
+                self.start_container(node, task, &image);
                 let exit = self.nodes[node].containers.get(&task).and_then(|container| container.exit);
                 if let Some(runner) = self.runner(node, task) {
                     runner.seen.container = if exit.is_some() { Seen::Ended } else { Seen::Running };
@@ -180,7 +180,7 @@ impl World {
     }
 
     /// A container runs from now on, unless there is one already.
-    pub fn start_container(&mut self, node: usize, task: TaskId, image: String) {
+    pub fn start_container(&mut self, node: usize, task: TaskId, image: &str) {
         if self.nodes[node].containers.contains_key(&task) {
             return;
         }

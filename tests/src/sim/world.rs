@@ -205,7 +205,7 @@ impl World {
 
     /// Lets the next thing happen.
     pub fn step(&mut self) {
-        let Some((at, event)) = self.queue.next() else { return };
+        let Some((at, event)) = self.queue.pop() else { return };
         self.now = at;
         self.steps += 1;
         if let Some(event) = self.defer(event) {
@@ -282,13 +282,15 @@ impl World {
 
     /// Sends a packet.
     pub fn send(&mut self, from: Machine, to: Machine, packet: Packet) {
-        let arrivals = self.net.arrivals(&mut self.rng, self.now, from, to);
-        if arrivals.is_empty() {
+        let mut arrivals = self.net.arrivals(&mut self.rng, self.now, from, to);
+        let Some(last) = arrivals.pop() else {
             trace!(self, "{from:?} -> {to:?} lost: {}", Words(&packet));
-        }
+            return;
+        };
         for at in arrivals {
             self.queue.plan(at, Event::Packet { from, to, packet: packet.clone() });
         }
+        self.queue.plan(last, Event::Packet { from, to, packet });
     }
 
     fn arrive(&mut self, from: Machine, to: Machine, packet: Packet) {

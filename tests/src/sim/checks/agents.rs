@@ -33,10 +33,10 @@ impl Agents {
     pub fn executed(&mut self, state: &State, events: &[Event]) {
         for event in events {
             match event {
-                Event::ServiceCreated { id, spec, .. } | Event::ServiceUpdated { id, spec, .. } => {
-                    if starts_first(spec) {
-                        self.start_first.insert(*id);
-                    }
+                Event::ServiceCreated { id, spec, .. } | Event::ServiceUpdated { id, spec, .. }
+                    if starts_first(spec) =>
+                {
+                    self.start_first.insert(*id);
                 }
                 Event::TaskCreated { id, service, slot, .. } => {
                     self.places.insert(*id, (*service, *slot));
