@@ -4,6 +4,7 @@
 mod backoff;
 mod conversation;
 pub mod order;
+mod pulse;
 
 use std::convert::Infallible;
 use std::sync::Arc;

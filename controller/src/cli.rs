@@ -137,6 +137,11 @@ struct TimeArgs {
           value_parser = clap::value_parser!(u32).range(2..=1000))]
     missed_heartbeats: u32,
 
+    /// When more than a third of the nodes vanish at once, none is given up and no work is moved until they come back,
+    /// `wharf node down` says which are lost, or nothing has changed for this long
+    #[arg(long, env = "WHARF_MASS_LOSS_HOLD", value_name = "TIME", default_value = "2m", value_parser = time)]
+    mass_loss_hold: Duration,
+
     /// How long the certificates hold that this controller signs
     #[arg(long, env = "WHARF_CERTIFICATE_LIFETIME", value_name = "TIME", default_value = "90d", value_parser = time)]
     certificate_lifetime: Duration,
@@ -178,6 +183,7 @@ impl Cli {
             timings: Timings {
                 heartbeat: self.times.heartbeat,
                 missed: self.times.missed_heartbeats,
+                mass_loss_hold: self.times.mass_loss_hold,
                 certificate_lifetime: self.times.certificate_lifetime,
             },
         })

@@ -1,20 +1,22 @@
 //! What is said in one session.
 
 use std::convert::Infallible;
+use std::pin::pin;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use tonic::{Code, Streaming};
 use wharf_proto::v1::agent_api_client::AgentApiClient;
 use wharf_proto::v1::{
-    AgentMessage, ControllerMessage, Generation, Heartbeat, Hello, TaskReports, Welcome, agent_message,
+    AgentMessage, ControllerMessage, Generation, Hello, TaskReports, Welcome, agent_message,
     controller_message,
 };
 
 use super::order::Place;
+use super::pulse::Pulse;
 use super::{ANSWER, End, Session};
 use crate::worker::Change;
 
@@ -22,8 +24,8 @@ use crate::worker::Change;
 const QUEUE: usize = 16;
 /// Most reports in one message.
 const REPORTS: usize = 1000;
-/// Heartbeats are sent at least this far apart, and at most that far, whatever the controller says.
-const HEARTBEAT: std::ops::RangeInclusive<Duration> = Duration::from_millis(50)..=Duration::from_secs(60);
+/// How long heartbeats go on while a message is acted on.
+const BUSY: Duration = Duration::from_secs(60);
 
 /// One session.
 struct Conversation<'a> {
@@ -89,19 +91,19 @@ impl Conversation<'_> {
         mut inbound: Streaming<ControllerMessage>,
         welcome: &Welcome,
     ) -> Result<Infallible, End> {
-        let heartbeat = Duration::from_millis(welcome.heartbeat).clamp(*HEARTBEAT.start(), *HEARTBEAT.end());
-        // Every heartbeat is answered. A controller that says nothing for as long as it would wait for us is gone.
-        let patience = Duration::from_millis(welcome.ttl).max(heartbeat * 3);
-        let mut heartbeats = interval(heartbeat);
-        heartbeats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut pulse = Pulse::new(welcome.heartbeat, welcome.ttl);
         let mut heard = Instant::now();
         loop {
+            let patience = pulse.patience;
             tokio::select! {
                 message = inbound.message() => {
-                    heard = Instant::now();
-                    self.hear(message?.ok_or(End::Closed)?).await?;
+                    let message = message?.ok_or(End::Closed)?.message;
+                    if let Some(controller_message::Message::Pace(pace)) = &message {
+                        pulse = Pulse::new(pace.heartbeat, pace.ttl);
+                    }
+                    self.act(message, &mut pulse).await?;
                     // Acting on it may have taken a while.
-                    heard = heard.max(Instant::now());
+                    heard = Instant::now();
                 }
                 reports = self.session.reports.take(REPORTS), if self.taken => {
                     self.reported += 1;
@@ -109,19 +111,38 @@ impl Conversation<'_> {
                     let message = TaskReports { sequence: self.reported, reports };
                     send(&self.to_controller, agent_message::Message::Reports(message)).await?;
                 }
-                _ = heartbeats.tick() => {
-                    let sequence = self.place.sequence.unwrap_or_default();
-                    send(&self.to_controller, agent_message::Message::Heartbeat(Heartbeat { sequence })).await?;
-                }
+                () = pulse.tick() => send(&self.to_controller, pulse.beat(&self.place)).await?,
                 () = sleep_until(heard + patience) => return Err(End::Silent(patience)),
             }
         }
     }
 
-    async fn hear(&mut self, message: ControllerMessage) -> Result<(), End> {
+    /// Acts on a message. Meanwhile heartbeats go on, for a while: a node whose disk is slow is not lost, and one whose
+    /// disk hangs is.
+    async fn act(
+        &mut self,
+        message: Option<controller_message::Message>,
+        pulse: &mut Pulse,
+    ) -> Result<(), End> {
+        let (to_controller, beat) = (self.to_controller.clone(), pulse.beat(&self.place));
+        let mut acting = pin!(self.hear(message));
+        let busy_until = Instant::now() + BUSY;
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut acting => return done,
+                () = pulse.tick(), if Instant::now() < busy_until => {
+                    // If there is no room, what waits there says the same.
+                    let _ = to_controller.try_send(AgentMessage { message: Some(beat.clone()) });
+                }
+            }
+        }
+    }
+
+    async fn hear(&mut self, message: Option<controller_message::Message>) -> Result<(), End> {
         use controller_message::Message;
         let worker = &self.session.worker;
-        match message.message {
+        match message {
             Some(Message::Full(full)) => {
                 let generation = self.place.full(full.generation)?;
                 let change = Change { generation, full: true, tasks: full.tasks, removed: Vec::new() };
@@ -146,7 +167,7 @@ impl Conversation<'_> {
             Some(Message::Redirect(redirect)) => return Err(End::Redirected(redirect.leader)),
             Some(Message::Welcome(_)) => return Err(End::Protocol("a second welcome")),
             // The last may be something of a newer controller.
-            Some(Message::Controllers(_) | Message::HeartbeatTaken(_)) | None => {}
+            Some(Message::Controllers(_) | Message::HeartbeatTaken(_) | Message::Pace(_)) | None => {}
         }
         Ok(())
     }

@@ -4,6 +4,7 @@ mod backup;
 mod get;
 mod logs;
 mod members;
+mod node_down;
 mod plan;
 mod selection;
 mod tokens;
@@ -15,11 +16,11 @@ use std::{pin::Pin, sync::Arc};
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status, Streaming};
 use wharf_proto::v1::{
-    ApplyStackRequest, BackupChunk, BackupRequest, GetRequest, GetResponse, LogEntry, LogsRequest,
-    PlanStackRequest, PlanStackResponse, RemoveControllerRequest, RemoveNodeRequest, RemoveServiceRequest,
-    RemoveStackRequest, RestartServiceRequest, RestoreRequest, RestoreResponse, RotateTokenRequest,
-    ScaleServicesRequest, SetAvailabilityRequest, SetNodeLabelsRequest, ShowTokenRequest, TokenResponse,
-    TransferLeadershipRequest, UndoRolloutRequest, WatchResponse, WriteResponse,
+    ApplyStackRequest, BackupChunk, BackupRequest, DeclareNodesDownRequest, GetRequest, GetResponse,
+    LogEntry, LogsRequest, PlanStackRequest, PlanStackResponse, RemoveControllerRequest, RemoveNodeRequest,
+    RemoveServiceRequest, RemoveStackRequest, RestartServiceRequest, RestoreRequest, RestoreResponse,
+    RotateTokenRequest, ScaleServicesRequest, SetAvailabilityRequest, SetNodeLabelsRequest, ShowTokenRequest,
+    TokenResponse, TransferLeadershipRequest, UndoRolloutRequest, WatchResponse, WriteResponse,
     control_api_server::{ControlApi, ControlApiServer},
 };
 
@@ -83,6 +84,10 @@ impl ControlApi for ControlService {
 
     async fn remove_node(&self, request: Request<RemoveNodeRequest>) -> Answer<WriteResponse> {
         writes::remove_node(&self.core, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn declare_nodes_down(&self, request: Request<DeclareNodesDownRequest>) -> Answer<WriteResponse> {
+        node_down::declare(&self.core, request.into_inner()).await.map(Response::new)
     }
 
     async fn remove_controller(&self, request: Request<RemoveControllerRequest>) -> Answer<WriteResponse> {

@@ -49,7 +49,7 @@ pub(super) fn service_name(text: &str) -> Result<ServiceName, Status> {
 }
 
 /// The node of this name or id.
-fn node(core: &Core, name: &str) -> Result<NodeId, Status> {
+pub(super) fn node(core: &Core, name: &str) -> Result<NodeId, Status> {
     let state = core.published.state();
     let node = state.find_node(name).map(|node| node.id);
     node.ok_or_else(|| Status::not_found(format!("there is no node {name}")))

@@ -155,7 +155,7 @@ async fn session(
         tokio::select! {
             _ = beat.tick() => if *moods.borrow() != Mood::Silent {
                 let sequence = seen.lock().generation.map_or(0, |generation| generation.sequence);
-                say(&says, Says::Heartbeat(Heartbeat { sequence })).await?;
+                say(&says, Says::Heartbeat(Heartbeat { sequence, interval: 200 })).await?;
             },
             message = told.message() => {
                 let Some(ControllerMessage { message: Some(message) }) = message? else { return Ok(()) };
@@ -215,7 +215,7 @@ fn follow(seen: &mut Seen, message: Told, willing: bool) -> Option<TaskReports> 
         }
         Told::ReportsTaken(taken) => seen.taken = taken.sequence,
         Told::Controllers(all) => seen.controllers = all.addresses,
-        Told::Redirect(_) | Told::OpenStream(_) | Told::HeartbeatTaken(_) => {}
+        Told::Redirect(_) | Told::OpenStream(_) | Told::HeartbeatTaken(_) | Told::Pace(_) => {}
     }
     if !willing || changed.is_empty() {
         return None;

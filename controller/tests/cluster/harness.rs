@@ -24,6 +24,7 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 pub const TIMINGS: Timings = Timings {
     heartbeat: Duration::from_millis(200),
     missed: 10,
+    mass_loss_hold: Duration::from_secs(600),
     certificate_lifetime: Duration::from_secs(3600),
 };
 

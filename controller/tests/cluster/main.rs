@@ -7,6 +7,7 @@ mod disaster;
 mod harness;
 mod identity;
 mod logs;
+mod mass_loss;
 mod members;
 mod processes;
 mod reads;

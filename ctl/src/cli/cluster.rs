@@ -24,6 +24,23 @@ pub enum Node {
     },
     /// Give a node tasks again
     Activate { node: String },
+    /// Say that nodes are lost, so that their tasks are replaced elsewhere at once
+    ///
+    /// A node that misses several heartbeats is given up by itself. Only when more than a third of the nodes vanish at
+    /// once the cluster waits: rather the network or the power failed than each of them, and what they run may go on.
+    /// They are shown as "unknown" then, their tasks stay, and nothing is moved until they come back, until nothing has
+    /// changed for two minutes (wharf-controller --mass-loss-hold), or until you say which of them are lost.
+    ///
+    /// Make sure that they are: what still runs on a node that is cut off would run twice, until it is connected again.
+    /// A node that answers is refused. One that comes back is ready again, and stops what was replaced.
+    Down {
+        /// The nodes, by name or id
+        #[arg(required = true, value_name = "NODE")]
+        nodes: Vec<String>,
+        /// Don't ask
+        #[arg(short, long)]
+        yes: bool,
+    },
     /// Set labels (KEY=VALUE) or remove them (KEY-)
     Label {
         /// The node, by name or id

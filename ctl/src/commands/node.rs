@@ -16,7 +16,8 @@ use std::{
 };
 use tokio::time::timeout;
 use wharf_proto::v1::{
-    GetRequest, Kind, Object, RemoveNodeRequest, SetAvailabilityRequest, SetNodeLabelsRequest, object,
+    DeclareNodesDownRequest, GetRequest, Kind, Object, RemoveNodeRequest, SetAvailabilityRequest,
+    SetNodeLabelsRequest, object,
 };
 
 /// Does what is to be done with a node.
@@ -31,6 +32,10 @@ pub async fn node(client: &Client, what: Node, wait: Duration) -> Result<()> {
         Node::Drain { node, detach } => {
             set(client, &node, "drained").await?;
             if detach { Ok(()) } else { until_empty(client, &node, wait).await }
+        }
+        Node::Down { nodes, yes } => {
+            confirm(&format!("Replace the tasks of {} elsewhere?", nodes.join(", ")), yes).await?;
+            declare_down(client, nodes).await
         }
         Node::Label { node, labels } => label(client, &node, &labels).await,
         Node::Rm { node, force, yes } => {
@@ -48,6 +53,12 @@ pub async fn remove(client: &Client, node: &str, force: bool) -> Result<()> {
     let request = RemoveNodeRequest { request_id: request_id(), node: node.to_owned(), force };
     client.write(request, |mut api, request| async move { api.remove_node(request).await }).await?;
     say(&format!("node {node} removed"))
+}
+
+async fn declare_down(client: &Client, nodes: Vec<String>) -> Result<()> {
+    let request = DeclareNodesDownRequest { request_id: request_id(), nodes: nodes.clone() };
+    client.write(request, |mut api, request| async move { api.declare_nodes_down(request).await }).await?;
+    nodes.iter().try_for_each(|node| say(&format!("node {node} is down")))
 }
 
 async fn set(client: &Client, node: &str, availability: &str) -> Result<()> {

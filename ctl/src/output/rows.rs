@@ -118,7 +118,8 @@ fn service_row(service: &Service, wide: bool) -> Vec<String> {
 }
 
 fn task_row(task: &Task, wide: bool) -> Vec<String> {
-    let state = if task.node_state == "down" && task.exit_code.is_none() && task.state == "running" {
+    let is_heard = !matches!(task.node_state.as_str(), "down" | "unknown");
+    let state = if !is_heard && task.exit_code.is_none() && task.state == "running" {
         "unknown".to_owned()
     } else {
         task.state.clone()

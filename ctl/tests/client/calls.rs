@@ -50,10 +50,17 @@ fn exit_codes_tell_what_happened() {
 fn what_should_be_confirmed_is_not_done_when_nobody_can_answer() {
     let cluster = Cluster::start(1);
     cluster.script.set(vec![service("shop/web", 1, 1)]);
-    for args in [&["rm", "stack", "shop"][..], &["node", "rm", "a1"], &["controller", "rm", "c1"]] {
+    for args in [
+        &["rm", "stack", "shop"][..],
+        &["node", "rm", "a1"],
+        &["node", "down", "a1"],
+        &["controller", "rm", "c1"],
+    ] {
         cluster.run(args).failed(2, &["--yes"]);
     }
     assert_eq!(cluster.script.writes(), []);
+    cluster.run(&["node", "down", "a1", "a2", "--yes"]).ok();
+    assert_eq!(cluster.script.writes().len(), 1);
 }
 
 #[test]

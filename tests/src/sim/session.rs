@@ -154,7 +154,11 @@ impl World {
         let due = clock.real(session.heartbeat);
         if let Some(place) = session.place {
             let sequence = place.sequence.unwrap_or_default();
-            self.tell(node, stream, agent_message::Message::Heartbeat(Heartbeat { sequence }));
+            self.tell(
+                node,
+                stream,
+                agent_message::Message::Heartbeat(Heartbeat { sequence, ..Heartbeat::default() }),
+            );
         }
         self.at_node(node, due, NodeEvent::Heartbeat(stream));
     }
@@ -207,7 +211,7 @@ impl World {
             }
             Message::Redirect(redirect) => Err(End::Redirected(redirect.leader)),
             Message::Welcome(_) => Err(End::Failed),
-            Message::OpenStream(_) | Message::HeartbeatTaken(_) => Ok(()),
+            Message::OpenStream(_) | Message::HeartbeatTaken(_) | Message::Pace(_) => Ok(()),
         }
     }
 

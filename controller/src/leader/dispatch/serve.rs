@@ -34,16 +34,16 @@ impl Term {
         });
         let (key, session) = match opened {
             Ok(opened) => opened,
-            Err(refusal) => return refused(refusal),
+            Err(refusal) => return refused(&refusal),
         };
         let result = tokio::select! {
             why = session.ended() => match why {
                 Ending::Deposed => Ok(()),
-                Ending::Removed => refused(Refusal::Removed(node)),
+                Ending::Removed => refused(&Refusal::Removed(node)),
                 Ending::Replaced => Err(Status::aborted("another session of this node has begun")),
                 Ending::Silent => Err(Status::unavailable("no heartbeat came in time: begin a new session")),
             },
-            read = self.read(key, inbound) => read.or_else(refused),
+            read = self.read(key, inbound) => read.or_else(|refusal| refused(&refusal)),
             () = self.write(key, &session, &outgoing) => Ok(()),
         };
         self.close(key);
@@ -104,11 +104,10 @@ impl Term {
     }
 }
 
-fn refused(refusal: Refusal) -> Result<(), Status> {
-    let message = refusal.to_string();
+fn refused(refusal: &Refusal) -> Result<(), Status> {
     match refusal {
         Refusal::Deposed => Ok(()),
-        Refusal::Removed(_) => Err(Status::permission_denied(message)),
-        Refusal::Invalid(_) => Err(Status::invalid_argument(message)),
+        Refusal::Removed(_) => Err(Status::permission_denied(refusal.to_string())),
+        Refusal::Invalid(_) => Err(Status::invalid_argument(refusal.to_string())),
     }
 }

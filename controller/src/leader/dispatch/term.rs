@@ -13,7 +13,7 @@ use std::{
 };
 use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
-use wharf_cluster::state::State;
+use wharf_cluster::{ids::NodeId, state::State};
 
 /// One leadership's sessions.
 pub struct Term {
@@ -74,6 +74,12 @@ impl Term {
     #[must_use]
     pub fn number(&self) -> u64 {
         self.number
+    }
+
+    /// Whether a node's agent has a session, and has said something of late.
+    #[must_use]
+    pub fn is_answering(&self, node: NodeId) -> bool {
+        self.with(|dispatch, _, now| dispatch.is_answering(node, now))
     }
 
     /// The moment at which the dispatcher's time is `at`.

@@ -9,12 +9,12 @@ use tokio::sync::{mpsc, watch};
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status, Streaming};
 use wharf_proto::v1::{
-    ApplyStackRequest, BackupChunk, BackupRequest, GetRequest, GetResponse, Kind, LogEntry, LogsRequest,
-    Object, PlanStackRequest, PlanStackResponse, RemoveControllerRequest, RemoveNodeRequest,
-    RemoveServiceRequest, RemoveStackRequest, RestartServiceRequest, RestoreRequest, RestoreResponse,
-    RotateTokenRequest, ScaleServicesRequest, SetAvailabilityRequest, SetNodeLabelsRequest, ShowTokenRequest,
-    TokenResponse, TransferLeadershipRequest, UndoRolloutRequest, WatchResponse, WriteResponse,
-    control_api_server::ControlApi, object, watch_response::Change,
+    ApplyStackRequest, BackupChunk, BackupRequest, DeclareNodesDownRequest, GetRequest, GetResponse, Kind,
+    LogEntry, LogsRequest, Object, PlanStackRequest, PlanStackResponse, RemoveControllerRequest,
+    RemoveNodeRequest, RemoveServiceRequest, RemoveStackRequest, RestartServiceRequest, RestoreRequest,
+    RestoreResponse, RotateTokenRequest, ScaleServicesRequest, SetAvailabilityRequest, SetNodeLabelsRequest,
+    ShowTokenRequest, TokenResponse, TransferLeadershipRequest, UndoRolloutRequest, WatchResponse,
+    WriteResponse, control_api_server::ControlApi, object, watch_response::Change,
 };
 
 /// All objects of a cluster.
@@ -197,6 +197,10 @@ impl ControlApi for FakeControl {
 
     async fn remove_node(&self, request: Request<RemoveNodeRequest>) -> Answer<WriteResponse> {
         self.0.write("remove node", &request.into_inner().request_id).await
+    }
+
+    async fn declare_nodes_down(&self, request: Request<DeclareNodesDownRequest>) -> Answer<WriteResponse> {
+        self.0.write("declare nodes down", &request.into_inner().request_id).await
     }
 
     async fn remove_controller(&self, request: Request<RemoveControllerRequest>) -> Answer<WriteResponse> {

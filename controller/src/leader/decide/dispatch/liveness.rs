@@ -37,6 +37,11 @@ impl Liveness {
         Some(heard.at)
     }
 
+    /// When a node was heard of last, if it is expected to say something.
+    pub(super) fn last(&self, node: NodeId) -> Option<Duration> {
+        self.nodes.get(&node).map(|heard| heard.at)
+    }
+
     /// When the next node's time is up, if nothing is heard before.
     pub(super) fn next(&self) -> Option<Duration> {
         self.order.first().map(|(until, _)| *until)

@@ -6,11 +6,13 @@ use thiserror::Error;
 use wharf_cluster::{ids::NodeId, model::NodeDescription, state::State};
 use wharf_proto::{
     convert::Invalid,
-    v1::{Hello, TaskReports, agent_message::Message},
+    v1::{Heartbeat, Hello, TaskReports, agent_message::Message},
 };
 
 /// Reports taken in one message.
 const MOST_REPORTS: usize = 10_000;
+/// No agent is waited for as if it sent heartbeats less often.
+const LONGEST_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Why an agent is refused.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -68,8 +70,11 @@ impl Dispatch {
     /// A session's agent is there: it said something, or this controller is not ready to listen to it. Nothing, if the
     /// session has ended.
     pub fn heard(&mut self, session: SessionKey, now: Duration) {
-        if self.is_open(session) {
-            self.liveness.heard(session.node, now, now + self.ttl());
+        let Some(open) = self.sessions.get(&session.node).filter(|open| open.key == session) else { return };
+        // One that has not learned of a shorter period yet may be silent for longer.
+        let patience = self.ttl().max(open.interval.saturating_mul(self.timings.missed));
+        if self.verdicts.heard(session.node, now, patience) {
+            self.news.answers(session.node);
         }
     }
 
@@ -84,17 +89,25 @@ impl Dispatch {
     /// # Errors
     /// When it makes no sense: the session is to be closed.
     pub fn hear(&mut self, session: SessionKey, message: Message, now: Duration) -> Result<(), Refusal> {
-        self.heard(session, now);
         if !self.is_open(session) {
             return Ok(());
         }
         match message {
-            Message::Heartbeat(_) => self.say(session.node, |outbox| outbox.heartbeat = true),
+            Message::Heartbeat(beat) => self.take_heartbeat(session.node, &beat),
             Message::Reports(said) => self.take_reports(session, said)?,
             Message::Description(said) => self.news.describes(session.node, said.try_into()?),
             Message::Hello(_) => return Err(Refusal::Invalid("hello: only begins a session".to_owned())),
         }
+        self.heard(session, now);
         Ok(())
+    }
+
+    fn take_heartbeat(&mut self, node: NodeId, beat: &Heartbeat) {
+        if let Some(session) = self.sessions.get_mut(&node) {
+            session.interval = Duration::from_millis(beat.interval).min(LONGEST_INTERVAL);
+            session.outbox.heartbeat = true;
+            self.awake.insert(node);
+        }
     }
 
     fn take_reports(&mut self, session: SessionKey, said: TaskReports) -> Result<(), Refusal> {

@@ -14,6 +14,7 @@
 //! event has been applied, or a newer one.
 
 mod assignment;
+mod brake;
 #[cfg(test)]
 mod fixture;
 mod holdings;
@@ -31,7 +32,6 @@ pub use session::SessionKey;
 
 use crate::settings::Timings;
 use holdings::Holdings;
-use liveness::Liveness;
 use news::News;
 use reports::Reports;
 use session::{Outbox, Session, Told};
@@ -39,7 +39,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
-use verdicts::Verdicts;
+use verdicts::{Terms, Verdicts};
 use wharf_cluster::{
     command::Command,
     event::Event,
@@ -101,7 +101,6 @@ pub struct Dispatch {
     /// The number of the latest session.
     numbers: u64,
     holdings: Holdings,
-    liveness: Liveness,
     verdicts: Verdicts,
     news: News,
     reports: Reports,
@@ -121,9 +120,9 @@ impl Dispatch {
         let nodes = state.nodes().count();
         let grace = if planted::is(Bug::NoGrace) { Duration::ZERO } else { timings.ttl_for(nodes) };
         let numbers = if planted::is(Bug::SessionsCountedAnew) { 0 } else { numbers };
-        let mut liveness = Liveness::default();
+        let mut verdicts = Verdicts::new(now, timings.mass_loss_hold);
         for node in state.nodes().filter(|node| node.status.state != NodeState::Down) {
-            liveness.heard(node.id, now, now + grace);
+            verdicts.heard(node.id, now, grace);
         }
         Dispatch {
             term,
@@ -131,8 +130,7 @@ impl Dispatch {
             sessions: BTreeMap::new(),
             numbers,
             holdings: Holdings::of(state),
-            liveness,
-            verdicts: Verdicts::new(now),
+            verdicts,
             news: News::default(),
             reports: Reports::default(),
             controllers: addresses(state),
@@ -194,17 +192,17 @@ impl Dispatch {
             });
         }
         match event {
-            Event::NodeRegistered { .. } => self.nodes += 1,
+            Event::NodeRegistered { .. } => self.count(self.nodes + 1),
             Event::NodeRemoved { node } => {
-                self.nodes = self.nodes.saturating_sub(1);
-                self.liveness.forget(*node);
+                self.verdicts.forget(*node);
                 self.end_session(*node, Ending::Removed);
+                self.count(self.nodes.saturating_sub(1));
             }
             Event::NodeStateChanged { node, state: to, .. } if *to != NodeState::Ready => {
-                self.judged(*node, *to);
+                self.declared(*node, *to);
             }
             Event::ControllerRecorded { .. } | Event::ControllerRemoved { .. } => {
-                self.list_controllers(state)
+                self.list_controllers(state);
             }
             _ => {}
         }
@@ -213,18 +211,15 @@ impl Dispatch {
     /// Anything may have changed.
     pub fn observe_everything(&mut self, state: &State) {
         self.holdings = Holdings::of(state);
-        self.nodes = state.nodes().count();
         let gone = |node: &NodeId| state.node(*node).is_none();
         let gone: Vec<NodeId> = self.sessions.keys().copied().filter(gone).collect();
         for node in gone {
-            self.liveness.forget(node);
+            self.verdicts.forget(node);
             self.end_session(node, Ending::Removed);
         }
-        let open: Vec<NodeId> = self.sessions.keys().copied().collect();
-        for node in open {
-            self.say(node, |outbox| outbox.full = true);
-            self.news.answers(node);
-        }
+        self.count(state.nodes().count());
+        self.say_to_all(|outbox| outbox.full = true);
+        self.sessions.keys().for_each(|node| self.news.answers(*node));
         self.list_controllers(state);
     }
 
@@ -252,7 +247,7 @@ impl Dispatch {
     pub fn proposals(&mut self, state: &State, now: Duration) -> Vec<Proposal> {
         let mut proposals = Vec::new();
         let (heartbeat, ttl) = (self.heartbeat(), self.ttl());
-        self.verdicts.look(&mut self.liveness, now, heartbeat, ttl);
+        self.verdicts.look(now, heartbeat, ttl);
         let commands = self.about_nodes(state, now);
         if !commands.is_empty() {
             self.news.proposed();
@@ -287,7 +282,7 @@ impl Dispatch {
     #[must_use]
     pub fn next_deadline(&self) -> Duration {
         let look = self.verdicts.next_look(self.heartbeat());
-        let verdict = self.verdicts.next(&self.liveness).filter(|_| !self.news.is_proposed());
+        let verdict = self.verdicts.next().filter(|_| !self.news.is_proposed());
         verdict.map_or(look, |verdict| verdict.min(look))
     }
 
@@ -319,6 +314,13 @@ impl Dispatch {
         }
     }
 
+    fn say_to_all(&mut self, what: impl Fn(&mut Outbox)) {
+        for (node, session) in &mut self.sessions {
+            what(&mut session.outbox);
+            self.awake.insert(*node);
+        }
+    }
+
     fn end_session(&mut self, node: NodeId, why: Ending) {
         if let Some(session) = self.sessions.remove(&node) {
             self.awake.remove(&node);
@@ -330,10 +332,7 @@ impl Dispatch {
         let now = addresses(state);
         if self.controllers != now {
             self.controllers = now;
-            let open: Vec<NodeId> = self.sessions.keys().copied().collect();
-            for node in open {
-                self.say(node, |outbox| outbox.controllers = true);
-            }
+            self.say_to_all(|outbox| outbox.controllers = true);
         }
     }
 
@@ -343,28 +342,67 @@ impl Dispatch {
             return Vec::new();
         }
         let mut commands = self.news.commands(state);
-        let silent = self.verdicts.give_up(&mut self.liveness, now, self.nodes);
-        let mut down = Vec::new();
-        for (node, silence) in silent {
-            self.end_session(node, Ending::Silent);
-            let why = format!("no heartbeat for {:.1} s", silence.as_secs_f64());
-            if let Some(known) = state.node(node) {
-                tracing::warn!(%node, name = known.name, reason = why, "a node is down");
-                down.push((node, NodeState::Down, why));
+        if self.verdicts.is_due(now) {
+            let judged = self.judge(state, now);
+            if !judged.is_empty() {
+                commands.push(Command::SetNodeStates { nodes: judged });
             }
-        }
-        if !down.is_empty() {
-            commands.push(Command::SetNodeStates { nodes: down });
         }
         commands
     }
 
-    /// A node was declared to be what it may not be: one that has a session answers.
-    fn judged(&mut self, node: NodeId, to: NodeState) {
-        if self.sessions.contains_key(&node) {
+    /// What silent nodes are to be declared.
+    fn judge(&mut self, state: &State, now: Duration) -> Vec<(NodeId, NodeState, String)> {
+        let there = state.nodes().filter(|node| node.status.state != NodeState::Down).count();
+        let terms = Terms { now, heartbeat: self.heartbeat(), ttl: self.ttl(), there };
+        let silent = self.verdicts.judge(terms);
+        let mut judged = Vec::new();
+        for (node, silence) in silent.down {
+            self.end_session(node, Ending::Silent);
+            let Some(known) = state.node(node) else { continue };
+            let why = format!("no heartbeat for {:.1} s", silence.as_secs_f64());
+            tracing::warn!(%node, name = known.name, reason = why, "a node is down");
+            judged.push((node, NodeState::Down, why));
+        }
+        let (held, hold) = (self.verdicts.held(), humantime::format_duration(self.timings.mass_loss_hold));
+        for (node, silence) in silent.unknown {
+            let Some(known) = state.node(node) else { continue };
+            tracing::warn!(%node, name = known.name, silent_s = silence.as_secs_f64(), "a node is unknown");
+            let why = format!(
+                "vanished with others ({held} of {there} nodes so far): not given up for {hold}, its tasks stay; if it \
+                 is lost: wharf node down {}",
+                known.name
+            );
+            judged.push((node, NodeState::Unknown, why));
+        }
+        judged
+    }
+
+    /// Whether a node's agent has a session, and has said something of late.
+    #[must_use]
+    pub fn is_answering(&self, node: NodeId, now: Duration) -> bool {
+        self.sessions.contains_key(&node) && self.verdicts.is_answering(node, now, self.heartbeat())
+    }
+
+    /// A node was declared to be what it may not be: its agent may have spoken meanwhile.
+    fn declared(&mut self, node: NodeId, to: NodeState) {
+        let answers = self.sessions.contains_key(&node)
+            && !self.verdicts.misses(node)
+            && self.verdicts.was_answering(node, self.heartbeat());
+        if answers {
             self.news.answers(node);
         } else if to == NodeState::Down {
-            self.liveness.forget(node);
+            self.verdicts.forget(node);
+            self.end_session(node, Ending::Silent);
+        }
+    }
+
+    /// There are so many nodes; if heartbeats have another period then, all agents hear of it.
+    fn count(&mut self, nodes: usize) {
+        let before = self.heartbeat();
+        self.nodes = nodes;
+        if self.heartbeat() != before {
+            self.say_to_all(|outbox| outbox.pace = true);
         }
     }
 }

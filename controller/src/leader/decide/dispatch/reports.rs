@@ -51,7 +51,9 @@ impl Reports {
             return None;
         }
         let (mut bytes, mut reports, mut acknowledged) = (0, Vec::new(), Vec::new());
-        while let Some(next) = self.waiting.pop_front_if(|next| bytes == 0 || bytes + next.bytes <= BATCH) {
+        while self.waiting.front().is_some_and(|next| bytes == 0 || bytes + next.bytes <= BATCH)
+            && let Some(next) = self.waiting.pop_front()
+        {
             bytes += next.bytes;
             reports.extend(next.reports);
             acknowledged.push((next.session, next.sequence));

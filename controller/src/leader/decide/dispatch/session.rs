@@ -7,7 +7,7 @@ use wharf_cluster::{
     state::State,
 };
 use wharf_proto::v1::{
-    Controllers, HeartbeatTaken, OpenStream, ReportsTaken, Welcome, controller_message::Message,
+    Controllers, HeartbeatTaken, OpenStream, Pace, ReportsTaken, Welcome, controller_message::Message,
 };
 
 /// Streams that may wait to be asked for.
@@ -26,6 +26,7 @@ pub struct SessionKey {
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     pub(super) welcome: bool,
+    pub(super) pace: bool,
     pub(super) controllers: bool,
     pub(super) taken: Option<u64>,
     pub(super) heartbeat: bool,
@@ -60,13 +61,20 @@ pub(super) struct Told<'a> {
 pub(super) struct Session {
     pub(super) key: SessionKey,
     pub(super) outbox: Outbox,
+    /// How often the agent says that it sends heartbeats; 0 if it doesn't say.
+    pub(super) interval: Duration,
     assignment: Assignment,
 }
 
 impl Session {
     pub(super) fn new(key: SessionKey, term: u64) -> Self {
         let outbox = Outbox { welcome: true, controllers: true, full: true, ..Outbox::default() };
-        Session { key, outbox, assignment: Assignment::new(key.node, term, key.number) }
+        Session {
+            key,
+            outbox,
+            interval: Duration::ZERO,
+            assignment: Assignment::new(key.node, term, key.number),
+        }
     }
 
     /// What is to be said now; it is off the outbox then.
@@ -75,6 +83,9 @@ impl Session {
         let mut messages = Vec::new();
         if outbox.welcome {
             messages.push(Message::Welcome(self.welcome(told)));
+        } else if outbox.pace {
+            let heartbeat = millis(self.spread(told.heartbeat));
+            messages.push(Message::Pace(Pace { heartbeat, ttl: millis(told.ttl) }));
         }
         if outbox.controllers {
             messages.push(Message::Controllers(Controllers { addresses: told.controllers.to_vec() }));

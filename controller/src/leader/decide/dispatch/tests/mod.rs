@@ -1,5 +1,7 @@
 //! Tests of the dispatcher, with agents that are a few lines long and no time but their own.
 
+mod mass_loss;
+mod pace;
 mod sessions;
 mod silence;
 
@@ -12,8 +14,12 @@ use wharf_cluster::{
 };
 use wharf_proto::v1::{self, Generation, Heartbeat, Hello, TaskReports, agent_message};
 
-pub(super) const TIMINGS: Timings =
-    Timings { heartbeat: Duration::from_secs(1), missed: 5, certificate_lifetime: Duration::from_secs(3600) };
+pub(super) const TIMINGS: Timings = Timings {
+    heartbeat: Duration::from_secs(1),
+    missed: 5,
+    mass_loss_hold: Duration::from_secs(60),
+    certificate_lifetime: Duration::from_secs(3600),
+};
 
 /// A state and its dispatcher: what is proposed is applied at once.
 pub(super) struct Host {
@@ -80,7 +86,7 @@ impl Host {
         if !self.dispatch.sessions.contains_key(&node) {
             self.open(node).unwrap();
         }
-        let beat = agent_message::Message::Heartbeat(Heartbeat { sequence: 0 });
+        let beat = agent_message::Message::Heartbeat(Heartbeat::default());
         self.dispatch.hear(self.key(node), beat, self.now).unwrap();
     }
 

@@ -14,6 +14,7 @@ fn kinds(messages: &[Message]) -> Vec<&'static str> {
         Message::HeartbeatTaken(_) => "heartbeat",
         Message::OpenStream(_) => "open",
         Message::Redirect(_) => "redirect",
+        Message::Pace(_) => "pace",
     };
     messages.iter().map(kind).collect()
 }
