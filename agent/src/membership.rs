@@ -70,6 +70,7 @@ pub async fn membership(
         advertise_address: String::new(),
         names: Vec::new(),
         description: Some(description),
+        level: 0,
     };
     let mut pause = FIRST_PAUSE;
     loop {

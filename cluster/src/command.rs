@@ -2,6 +2,7 @@
 
 use crate::{
     ids::{ControllerId, NodeId, RequestId, ServiceId, TaskId, Timestamp},
+    level::Level,
     model::{
         Availability, DesiredState, Exit, JoinRole, NodeDescription, NodeState, RolloutState, ServiceName,
         Slot, StackSpec, TaskState,
@@ -50,6 +51,9 @@ pub enum Command {
         name: String,
         /// `host:port`.
         address: String,
+        /// The most that it knows; refused if the cluster is beyond that.
+        #[serde(default, skip_serializing_if = "Level::is_first")]
+        level: Level,
     },
     /// Records that the bootstrapping controller, or one with a new address, is reached at `address`.
     SetControllerAddress {
@@ -64,6 +68,18 @@ pub enum Command {
     RemoveController {
         /// Which one.
         controller: ControllerId,
+    },
+    /// Says whether a controller is to vote. It becomes a voter or a learner by a membership change.
+    SetControllerVotes {
+        /// Which one.
+        controller: ControllerId,
+        /// Whether it is to.
+        votes: bool,
+    },
+    /// Lets the cluster use what every member has said that it knows. Of the level that it raises to.
+    RaiseLevel {
+        /// The new level; one that isn't higher changes nothing.
+        to: Level,
     },
 
     /// Makes a stack what the spec says: services are created, changed and removed.

@@ -3,6 +3,7 @@
 use crate::{
     command::TaskReport,
     ids::{ControllerId, NodeId, ServiceId, TaskId},
+    level::Level,
     model::{
         Availability, ClusterInfo, Controller, DesiredState, JoinRole, Node, NodeDescription, NodeState,
         Rollout, ServiceName, ServiceSpec, Slot, Token, VolumeSpec,
@@ -19,7 +20,9 @@ pub enum Event {
     ClusterInitialized { info: ClusterInfo },
     /// A role has a new join token.
     TokenRotated { role: JoinRole, token: Token },
-    /// A controller got its id, or its address changed.
+    /// The cluster may use more.
+    LevelRaised { level: Level },
+    /// A controller got its id, its address changed, or whether it is to vote.
     ControllerRecorded { controller: Controller },
     /// A controller is gone.
     ControllerRemoved { controller: ControllerId },

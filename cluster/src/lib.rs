@@ -6,6 +6,7 @@
 //!
 //! * [`model`]: what there is (nodes, stacks, services, tasks, controllers, tokens)
 //! * [`command`]: what can be asked of the state machine; [`event`]: what it did
+//! * [`level`]: what a command needs all controllers to know
 //! * [`state`]: the state, [`state::plan`] (command to events, may refuse) and [`state::apply`] (infallible)
 //! * [`feasibility`]: may this task run on that node; asked by the scheduler and again when a placement is applied
 //! * [`scheduler`]: where tasks go, and why the rest can't
@@ -17,6 +18,7 @@ pub mod command;
 pub mod event;
 pub mod feasibility;
 pub mod ids;
+pub mod level;
 pub mod model;
 pub mod orchestrator;
 pub mod planted;

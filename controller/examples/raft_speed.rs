@@ -10,8 +10,8 @@ use anyhow::{Context, ensure};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use wharf_controller::raft::{
-    self, ConfState, LogStore, MemberChange, OutgoingSnapshot, RaftConfig, RaftHandle, RaftThread,
-    RestoreError, SnapshotDecoder, SnapshotEncoder, StateMachine, Transport, Unreachable,
+    self, ApplyError, ConfState, LogStore, MemberChange, OutgoingSnapshot, RaftConfig, RaftHandle,
+    RaftThread, RestoreError, SnapshotDecoder, SnapshotEncoder, StateMachine, Transport, Unreachable,
 };
 
 const REPLICAS: u64 = 3;
@@ -24,9 +24,9 @@ impl StateMachine for Counter {
     type Output = u64;
     type Restored = u64;
 
-    fn apply(&mut self, _index: u64, _term: u64, _command: &[u8]) -> u64 {
+    fn apply(&mut self, _index: u64, _term: u64, _command: &[u8]) -> Result<u64, ApplyError> {
         self.0 += 1;
-        self.0
+        Ok(self.0)
     }
 
     fn membership_changed(&mut self, _index: u64, _members: &ConfState, _changed: &[MemberChange]) {}

@@ -22,6 +22,7 @@ use thiserror::Error;
 use wharf_cluster::{
     command::{Command, Envelope},
     ids::ControllerId,
+    level::Level,
     state::Rejected,
 };
 use wharf_identity::{
@@ -114,7 +115,7 @@ pub fn decide(data_dir: &DataDir) -> Result<(), BootstrapError> {
 /// When the file can't be read.
 pub fn decided(data_dir: &DataDir) -> Result<Option<Command>, BootstrapError> {
     let Some(bytes) = data_dir.founding().read()? else { return Ok(None) };
-    match decode_command(&bytes).map_err(BootstrapError::Founding)?.command {
+    match decode_command(&bytes, Level::NEWEST).map_err(BootstrapError::Founding)?.command {
         command @ Command::InitCluster { .. } => Ok(Some(command)),
         _ => Err(BootstrapError::NotFounding),
     }

@@ -12,6 +12,7 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
+use wharf_cluster::level::Level;
 use wharf_identity::JoinToken;
 
 /// Runs a controller of a Wharf cluster.
@@ -58,6 +59,11 @@ pub struct Cli {
     /// Folder for the log and the identity; made for the owner only
     #[arg(long, env = "WHARF_DATA_DIR", value_name = "DIR", default_value = "/var/lib/wharf/controller")]
     data_dir: PathBuf,
+
+    /// Behave as a version that knows no more than this level, so that going back to one stays possible
+    #[arg(long, env = "WHARF_MAX_LEVEL", value_name = "LEVEL", default_value_t = Level::NEWEST.0,
+          value_parser = clap::value_parser!(u8).range(1..=i64::from(Level::NEWEST.0)))]
+    max_level: u8,
 
     #[command(flatten)]
     times: TimeArgs,
@@ -186,6 +192,7 @@ impl Cli {
                 mass_loss_hold: self.times.mass_loss_hold,
                 certificate_lifetime: self.times.certificate_lifetime,
             },
+            max_level: Level(self.max_level),
         })
     }
 }
@@ -272,6 +279,8 @@ mod tests {
             &["--recover", "--restore", "f"],
             &["--yes"],
             &["--admin-context", "f"],
+            &["--bootstrap", "--max-level", "0"],
+            &["--bootstrap", "--max-level", "200"],
         ] {
             assert!(settings(args).is_err(), "{args:?}");
         }

@@ -14,7 +14,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
-use wharf_cluster::ids::ControllerId;
+use wharf_cluster::{ids::ControllerId, level::Level};
 
 /// How long a request waits for a leader before it is told that there is none: longer than an election takes.
 pub const LEADER_PATIENCE: Duration = Duration::from_secs(6);
@@ -27,6 +27,8 @@ pub struct Core {
     pub id: ControllerId,
     /// Where it is reached, `host:port`.
     pub advertise: String,
+    /// The most that it knows, or is to.
+    pub level: Level,
     /// The replica.
     pub raft: Raft,
     /// Proposes to the replica.

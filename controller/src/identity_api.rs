@@ -12,6 +12,7 @@ use tonic::{Request, Response, Status};
 use wharf_cluster::{
     command::Command,
     ids::{ControllerId, NodeId, RequestId},
+    level::Level,
     model::{JoinRole, NodeDescription},
     state::{Rejected, Reply, State},
 };
@@ -92,8 +93,11 @@ impl IdentityService {
                 request.advertise_address
             )));
         }
-        let command =
-            Command::AddController { name: request.name.clone(), address: request.advertise_address.clone() };
+        let command = Command::AddController {
+            name: request.name.clone(),
+            address: request.advertise_address.clone(),
+            level: Level(u8::try_from(request.level.max(1)).unwrap_or(u8::MAX)),
+        };
         let added = self.core.proposer.propose(Some(request_id(&request.csr_pem)), command).await;
         let id = match (added, self.never_heard(request)) {
             (Ok(Done { reply: Reply::Controller(id), .. }), _) => id,

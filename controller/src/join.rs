@@ -50,6 +50,7 @@ pub async fn join(
         advertise_address: settings.advertise.clone(),
         names: Vec::new(),
         description: None,
+        level: u32::from(settings.max_level.0),
     };
     let mut pause = FIRST_PAUSE;
     loop {

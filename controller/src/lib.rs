@@ -8,6 +8,7 @@
 
 mod agent_api;
 mod authority;
+mod belonging;
 mod bootstrap;
 mod cli;
 pub mod clock;
@@ -19,6 +20,7 @@ mod identity_api;
 mod join;
 pub mod leader;
 pub mod leadership;
+pub mod membership;
 pub mod propose;
 pub mod raft;
 pub mod recover;

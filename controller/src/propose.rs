@@ -3,13 +3,15 @@
 use crate::{
     clock,
     raft::{ProposeError, RaftHandle},
+    replica::Published,
 };
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 use thiserror::Error;
 use tonic::Status;
 use wharf_cluster::{
     command::{Command, Envelope},
     ids::RequestId,
+    level::Level,
     state::{Outcome, Rejected, Reply},
 };
 use wharf_proto::codec::encode_command;
@@ -38,6 +40,17 @@ pub enum WriteError {
     /// The state machine refuses it.
     #[error(transparent)]
     Rejected(#[from] Rejected),
+    /// Not every controller knows it.
+    #[error(
+        "this needs level {needed}, and the cluster is at level {cluster}: it waits until every controller is upgraded; \
+         see wharf get controllers"
+    )]
+    Level {
+        /// The level of the command.
+        needed: Level,
+        /// The level of the cluster.
+        cluster: Level,
+    },
 }
 
 impl From<WriteError> for Status {
@@ -47,7 +60,9 @@ impl From<WriteError> for Status {
             WriteError::Rejected(Rejected::NotFound(_)) => Status::not_found(message),
             WriteError::Rejected(Rejected::Conflict(_)) => Status::aborted(message),
             WriteError::Rejected(Rejected::Invalid(_)) => Status::invalid_argument(message),
-            WriteError::Rejected(Rejected::Precondition(_)) => Status::failed_precondition(message),
+            WriteError::Rejected(Rejected::Precondition(_)) | WriteError::Level { .. } => {
+                Status::failed_precondition(message)
+            }
             WriteError::Raft(ProposeError::Overloaded | ProposeError::NoSpace { .. }) => {
                 Status::resource_exhausted(message)
             }
@@ -68,13 +83,14 @@ impl From<WriteError> for Status {
 #[derive(Clone)]
 pub struct Proposer {
     raft: Raft,
+    published: Arc<Published>,
 }
 
 impl Proposer {
     /// A proposer to this replica.
     #[must_use]
-    pub fn new(raft: Raft) -> Self {
-        Proposer { raft }
+    pub fn new(raft: Raft, published: Arc<Published>) -> Self {
+        Proposer { raft, published }
     }
 
     /// Proposes a command and waits until it is applied here. A request that was seen before gets its first answer.
@@ -82,6 +98,11 @@ impl Proposer {
     /// # Errors
     /// When the command is refused, or the log can't take it.
     pub async fn propose(&self, request: Option<RequestId>, command: Command) -> Result<Done, WriteError> {
+        // The level only rises: what is open now stays so.
+        let cluster = self.published.state().level();
+        if !command.is_open_to(cluster) {
+            return Err(WriteError::Level { needed: command.level(), cluster });
+        }
         let envelope = Envelope { at: clock::now(), request, command };
         let applied = self.raft.propose(encode_command(&envelope)).await?;
         Ok(Done { index: applied.index, reply: applied.output? })

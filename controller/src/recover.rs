@@ -21,11 +21,12 @@ use std::{
 use thiserror::Error;
 use wharf_cluster::{
     ids::{ControllerId, Timestamp},
+    level::Level,
     model::Controller,
     state::{Founder, State},
 };
 use wharf_identity::{Credentials, CredentialsCell, StoreError, connect};
-use wharf_proto::codec::{CodecError, SnapshotFormat, decode_command, decode_snapshot, encode_snapshot};
+use wharf_proto::codec::{CodecError, decode_command, decode_snapshot, encode_snapshot};
 
 /// How long another controller has to show that it is not lost.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(3);
@@ -185,7 +186,7 @@ impl Recovery {
         self.state.begin_again(&Founder::Survivor(id), now).ok_or(RecoverError::Removed(id))?;
         let log = OfflineLog::open(&self.store)?;
         let term = term_beyond(log.term(), now.0);
-        log.begin_again(term, |to| encode_snapshot(&self.state, SnapshotFormat::Facts, to))?;
+        log.begin_again(term, |to| encode_snapshot(&self.state, to))?;
         Ok(())
     }
 }
@@ -196,13 +197,12 @@ fn replay(log: &OfflineLog<'_>) -> Result<(State, LogMembers), RecoverError> {
     let members = log.read(|piece| {
         match piece {
             Piece::Snapshot(from) => {
-                state = decode_snapshot(from)
+                state = decode_snapshot(from, Level::NEWEST)
                     .map_err(|source| RecoverError::Codec { what: "its snapshot".to_owned(), source })?;
             }
             Piece::Command { index, bytes } => {
-                let envelope = decode_command(bytes).map_err(|source| RecoverError::Codec {
-                    what: format!("entry {index} of its log"),
-                    source,
+                let envelope = decode_command(bytes, Level::NEWEST).map_err(|source| {
+                    RecoverError::Codec { what: format!("entry {index} of its log"), source }
                 })?;
                 // A refusal is as much a part of the history as what was done.
                 let _ = state.execute(&envelope);

@@ -3,16 +3,19 @@
 //! Readers get the state of the last applied batch as a pointer, without waiting for anything. Whoever has to act on
 //! what happens subscribes to the events; one that falls behind is told so and looks at the whole state instead.
 
-use crate::raft::{ConfState, MemberChange, RestoreError, SnapshotDecoder, SnapshotEncoder, StateMachine};
+use crate::raft::{
+    ApplyError, ConfState, MemberChange, RestoreError, SnapshotDecoder, SnapshotEncoder, StateMachine,
+};
 use parking_lot::RwLock;
 use std::sync::Arc;
 use tokio::sync::broadcast::{self, error::RecvError};
 use wharf_cluster::{
     event::Event,
+    level::Level,
     planted::{self, Bug},
     state::{Outcome, State},
 };
-use wharf_proto::codec::{SnapshotFormat, decode_command, decode_snapshot, encode_snapshot};
+use wharf_proto::codec::{decode_command, decode_snapshot, encode_snapshot};
 
 /// Batches that a subscriber may be behind.
 const SUBSCRIBER_QUEUE: usize = 512;
@@ -108,6 +111,7 @@ impl Changes {
 /// The state machine.
 #[derive(Debug)]
 pub struct Replica {
+    known: Level,
     state: State,
     events: Vec<Event>,
     restored: bool,
@@ -115,12 +119,13 @@ pub struct Replica {
 }
 
 impl Replica {
-    /// An empty replica, and where it publishes.
+    /// An empty replica that knows no more than this level, and where it publishes.
     #[must_use]
-    pub fn new() -> (Self, Arc<Published>) {
+    pub fn new(known: Level) -> (Self, Arc<Published>) {
         let (changes, _) = broadcast::channel(SUBSCRIBER_QUEUE);
         let published = Arc::new(Published { view: RwLock::default(), changes });
         let replica = Replica {
+            known,
             state: State::default(),
             events: Vec::new(),
             restored: false,
@@ -134,22 +139,17 @@ impl StateMachine for Replica {
     type Output = Outcome;
     type Restored = State;
 
-    fn apply(&mut self, index: u64, _term: u64, command: &[u8]) -> Outcome {
-        match decode_command(command) {
-            Ok(mut envelope) => {
-                if planted::is(Bug::OwnTime) {
-                    envelope.at = envelope.at.plus(self.events.len() as u64);
-                }
-                let (outcome, events) = self.state.execute(&envelope);
-                self.events.extend(events);
-                outcome
-            }
-            // It is committed: the others apply it. To go on without it would make this replica another one than
-            // they are, so the driver is made to stop it.
-            Err(error) => {
-                panic!("entry {index} of the log was written by a newer version, or is damaged: {error}")
-            }
+    fn apply(&mut self, _index: u64, _term: u64, command: &[u8]) -> Result<Outcome, ApplyError> {
+        // It is committed, and the others apply it: to go on without it would make this replica another one than they
+        // are.
+        let mut envelope =
+            decode_command(command, self.known).map_err(|error| ApplyError(error.to_string()))?;
+        if planted::is(Bug::OwnTime) {
+            envelope.at = envelope.at.plus(self.events.len() as u64);
         }
+        let (outcome, events) = self.state.execute(&envelope);
+        self.events.extend(events);
+        Ok(outcome)
     }
 
     fn applied_batch(&mut self, applied: u64) {
@@ -168,11 +168,12 @@ impl StateMachine for Replica {
 
     fn snapshot(&self) -> SnapshotEncoder {
         let state = self.state.clone();
-        Box::new(move |to| encode_snapshot(&state, SnapshotFormat::Facts, to))
+        Box::new(move |to| encode_snapshot(&state, to))
     }
 
     fn decoder(&self) -> SnapshotDecoder<State> {
-        Box::new(|from| decode_snapshot(from).map_err(|error| RestoreError(error.to_string())))
+        let known = self.known;
+        Box::new(move |from| decode_snapshot(from, known).map_err(|error| RestoreError(error.to_string())))
     }
 
     fn restore(&mut self, index: u64, state: State) {
@@ -203,10 +204,10 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_applied_is_published_and_told() {
-        let (mut replica, published) = Replica::new();
+        let (mut replica, published) = Replica::new(Level::NEWEST);
         let mut changes = published.subscribe();
-        replica.apply(1, 1, &register("one")).unwrap();
-        replica.apply(2, 1, &register("two")).unwrap();
+        replica.apply(1, 1, &register("one")).unwrap().unwrap();
+        replica.apply(2, 1, &register("two")).unwrap().unwrap();
         assert_eq!(published.view().index, 0);
         replica.applied_batch(2);
         assert_eq!(published.view().index, 2);
@@ -217,7 +218,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_subscriber_that_falls_behind_is_told_so() {
-        let (mut replica, published) = Replica::new();
+        let (mut replica, published) = Replica::new(Level::NEWEST);
         let mut changes = published.subscribe();
         for index in 0..SUBSCRIBER_QUEUE as u64 + 10 {
             replica.applied_batch(index);
@@ -228,15 +229,33 @@ mod tests {
 
     #[test]
     fn a_snapshot_restores_the_state() {
-        let (mut replica, published) = Replica::new();
-        replica.apply(1, 1, &register("one")).unwrap();
+        let (mut replica, published) = Replica::new(Level::NEWEST);
+        replica.apply(1, 1, &register("one")).unwrap().unwrap();
         replica.applied_batch(1);
         let mut bytes = Vec::new();
         replica.snapshot()(&mut bytes).unwrap();
-        let (mut other, restored) = Replica::new();
+        let (mut other, restored) = Replica::new(Level::NEWEST);
         let state = other.decoder()(&mut bytes.as_slice()).unwrap();
         other.restore(1, state);
         assert_eq!(*restored.state(), *published.state());
         assert!(other.decoder()(&mut b"nonsense".as_slice()).is_err());
+    }
+
+    #[test]
+    fn what_is_of_a_higher_level_is_refused_before_anything_is_applied() {
+        let raise = Command::RaiseLevel { to: Level(2) };
+        let raise = encode_command(&Envelope { at: Timestamp(1), request: None, command: raise });
+        let (mut old, published) = Replica::new(Level::FIRST);
+        let refused = old.apply(1, 1, &raise).unwrap_err().to_string();
+        assert!(refused.contains("level 2") && refused.contains("upgrade"), "{refused}");
+        old.applied_batch(1);
+        assert_eq!(*published.state(), State::default());
+
+        let (mut new, _) = Replica::new(Level(2));
+        new.apply(1, 1, &raise).unwrap().unwrap();
+        let mut bytes = Vec::new();
+        new.snapshot()(&mut bytes).unwrap();
+        let refused = old.decoder()(&mut bytes.as_slice()).unwrap_err().to_string();
+        assert!(refused.contains("level 2"), "{refused}");
     }
 }

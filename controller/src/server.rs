@@ -24,7 +24,7 @@ pub async fn serve(core: Arc<Core>, listener: TcpListener, cell: CredentialsCell
     let routes = Routes::new(IdentityService::server(core.clone()))
         .add_service(ControlService::server(core.clone()))
         .add_service(AgentService::server(core.clone()))
-        .add_service(RaftService::server(core.raft.clone(), core.peers.clone(), core.stopping.clone()))
+        .add_service(RaftService::server(core.clone()))
         .prepare();
     let stopping = core.stopping.clone();
     grpc_server()

@@ -1,6 +1,7 @@
 //! What a controller is told when it starts.
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use wharf_cluster::level::Level;
 use wharf_identity::{CERTIFICATE_LIFETIME, JoinToken};
 
 /// What a controller is told when it starts.
@@ -18,6 +19,8 @@ pub struct Settings {
     pub start: Start,
     /// Times that can be set.
     pub timings: Timings,
+    /// The most that it admits to know: less than it does holds the cluster back at what older versions know.
+    pub max_level: Level,
 }
 
 /// What to do with an empty data directory.

@@ -1,6 +1,7 @@
 //! Starting a controller, and stopping it.
 
 use crate::{
+    belonging,
     bootstrap::{self, BootstrapError},
     core::Core,
     data_dir::{DataDir, DataDirError},
@@ -165,6 +166,7 @@ impl Controller {
         let helpers = vec![
             tokio::spawn(leader::run(core.clone(), stopping)),
             tokio::spawn(renew::run(core.clone(), cell.clone(), data_dir.identity())),
+            tokio::spawn(belonging::run(core.clone())),
         ];
         let controller = Controller { core, address, cell, server, helpers, raft };
         if let Some(command) = founding
@@ -310,8 +312,8 @@ async fn open(
     cell: CredentialsCell,
     succession: Succession,
 ) -> Result<(Arc<Core>, RaftThread), ControllerError> {
-    let (replica, published) = Replica::new();
-    let peers = Peers::new(&settings.advertise, cell, published.clone());
+    let (replica, published) = Replica::new(settings.max_level);
+    let peers = Peers::new(&settings.advertise, settings.max_level, cell, published.clone());
     let transport = Arc::new(GrpcTransport::new(peers.clone()));
     let start = move || raft::start(RaftConfig::new(id.0), Arc::new(store), replica, transport);
     let (raft, thread) = tokio::task::spawn_blocking(start).await??;
@@ -319,7 +321,8 @@ async fn open(
     let core = Core {
         id,
         advertise: settings.advertise.clone(),
-        proposer: Proposer::new(raft.clone()),
+        level: settings.max_level,
+        proposer: Proposer::new(raft.clone(), published.clone()),
         leadership: leadership::follow(raft.status()),
         raft,
         published,

@@ -32,6 +32,8 @@ pub struct JoinDetails {
     pub names: Vec<String>,
     /// What an agent says of its machine.
     pub description: Option<NodeDescription>,
+    /// The feature level that a controller knows; 0 for every other role.
+    pub level: u32,
 }
 
 /// What joining gave.
@@ -69,6 +71,7 @@ pub async fn join(
         advertise_address: details.advertise_address,
         names: details.names,
         description: details.description,
+        level: details.level,
     };
     let mut attempts = Vec::new();
     for address in addresses {

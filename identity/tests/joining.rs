@@ -18,6 +18,7 @@ fn details(role: Role, name: &str) -> JoinDetails {
         advertise_address: String::new(),
         names: Vec::new(),
         description: None,
+        level: 0,
     }
 }
 

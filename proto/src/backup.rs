@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use thiserror::Error;
-use wharf_cluster::state::State;
+use wharf_cluster::{level::Level, state::State};
 
 const MAGIC: &[u8; 8] = b"WHARFBAK";
 /// The format that this version writes.
@@ -200,7 +200,7 @@ impl<F: Read + Seek> Backup<F> {
         let (start, length) = self.body;
         self.file.seek(SeekFrom::Start(start))?;
         let most = length.saturating_mul(MAX_RATIO).saturating_add(MIN_PLAIN);
-        Ok(decode_within((&mut self.file).take(length), most)?)
+        Ok(decode_within((&mut self.file).take(length), Level::NEWEST, most)?)
     }
 }
 
@@ -234,7 +234,7 @@ pub fn checksum(mut file: impl Read + Seek) -> io::Result<[u8; 32]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::codec::{SnapshotFormat, encode_snapshot};
+    use crate::codec::encode_snapshot;
     use std::io::Cursor;
     use wharf_cluster::{
         command::{Command, Envelope},
@@ -255,7 +255,7 @@ mod tests {
 
     fn backup() -> Vec<u8> {
         let mut writer = BackupWriter::begin(Vec::new(), &header()).unwrap();
-        encode_snapshot(&state(), SnapshotFormat::Facts, &mut writer).unwrap();
+        encode_snapshot(&state(), &mut writer).unwrap();
         writer.finish().unwrap()
     }
 

@@ -1,17 +1,15 @@
-//! The encoding of log entries and snapshots: a format byte, then `MessagePack` with named fields, so that a field added
-//! later is a default to an older reader and a default from an older writer. Snapshots are compressed.
+//! The encoding of log entries and snapshots: the level that a reader must know (one byte), then `MessagePack` with named
+//! fields. A field that a reader doesn't know is ignored, one that a writer didn't know is a default: so what is written
+//! for a level may only use what that level means.
 
 use serde::{Serialize, de::DeserializeOwned};
 use thiserror::Error;
-use wharf_cluster::command::Envelope;
+use wharf_cluster::{command::Envelope, level::Level};
 
 mod snapshot;
 
 pub(crate) use snapshot::decode_within;
-pub use snapshot::{SnapshotFormat, decode_snapshot, encode_snapshot};
-
-/// Named `MessagePack`.
-const COMMAND_FORMAT: u8 = 1;
+pub use snapshot::{decode_snapshot, encode_snapshot};
 
 /// Why bytes are not what they should be.
 #[derive(Debug, Error)]
@@ -19,9 +17,17 @@ pub enum CodecError {
     /// There is nothing.
     #[error("empty input")]
     Empty,
-    /// It was written by a newer version.
-    #[error("format {0} is not known to this version; upgrade this controller to the version that wrote it")]
-    UnknownFormat(u8),
+    /// It was written for controllers that know more.
+    #[error(
+        "it needs a controller that knows level {needed}, and this one knows no more than level {known}: upgrade \
+         wharf-controller here (or raise its --max-level) and start it again; its data is as it was"
+    )]
+    TooNew {
+        /// The level it is written for.
+        needed: Level,
+        /// The most that is known here.
+        known: Level,
+    },
     /// The bytes are damaged.
     #[error("damaged encoding")]
     Damaged(#[source] rmp_serde::decode::Error),
@@ -30,25 +36,32 @@ pub enum CodecError {
     Compression(#[source] std::io::Error),
 }
 
-/// A command as it stands in Raft's log.
+/// A command as it stands in Raft's log, for those who know its level.
 #[must_use]
 pub fn encode_command(envelope: &Envelope) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(128);
-    bytes.push(COMMAND_FORMAT);
+    bytes.push(envelope.command.level().0);
     write(&mut bytes, envelope);
     bytes
 }
 
-/// The command that [`encode_command`] wrote.
+/// The command that [`encode_command`] wrote, if whoever knows `known` can read it.
 ///
 /// # Errors
-/// When the bytes are damaged or of a newer format.
-pub fn decode_command(bytes: &[u8]) -> Result<Envelope, CodecError> {
-    match bytes.split_first() {
-        None => Err(CodecError::Empty),
-        Some((&COMMAND_FORMAT, rest)) => read(rest),
-        Some((format, _)) => Err(CodecError::UnknownFormat(*format)),
-    }
+/// When the bytes are damaged or of a higher level.
+pub fn decode_command(bytes: &[u8], known: Level) -> Result<Envelope, CodecError> {
+    read(readable(bytes, known)?)
+}
+
+/// What follows the level, if that is known.
+fn readable(bytes: &[u8], known: Level) -> Result<&[u8], CodecError> {
+    let (level, rest) = bytes.split_first().ok_or(CodecError::Empty)?;
+    check(Level(*level), known)?;
+    Ok(rest)
+}
+
+fn check(needed: Level, known: Level) -> Result<(), CodecError> {
+    if needed > known { Err(CodecError::TooNew { needed, known }) } else { Ok(()) }
 }
 
 fn write(bytes: &mut Vec<u8>, value: &impl Serialize) {
@@ -86,14 +99,24 @@ mod tests {
             Command::RemoveTasks { tasks: vec![] },
         ] {
             let envelope = envelope(u128::MAX - 5, command);
-            assert_eq!(decode_command(&encode_command(&envelope)).unwrap(), envelope);
+            assert_eq!(decode_command(&encode_command(&envelope), Level::FIRST).unwrap(), envelope);
         }
     }
 
     #[test]
+    fn a_command_is_read_by_those_who_know_its_level() {
+        let bytes = encode_command(&envelope(1, Command::RaiseLevel { to: Level(2) }));
+        assert!(decode_command(&bytes, Level(2)).is_ok());
+        assert!(decode_command(&bytes, Level(3)).is_ok());
+        let refused = decode_command(&bytes, Level(1)).unwrap_err();
+        assert!(matches!(refused, CodecError::TooNew { needed: Level(2), known: Level(1) }), "{refused}");
+    }
+
+    #[test]
     fn damage_is_an_error() {
-        assert!(matches!(decode_command(&[]), Err(CodecError::Empty)));
-        assert!(matches!(decode_command(&[9, 1]), Err(CodecError::UnknownFormat(9))));
-        assert!(matches!(decode_command(&[1, 0xc1]), Err(CodecError::Damaged(_))));
+        let decode = |bytes| decode_command(bytes, Level::NEWEST);
+        assert!(matches!(decode(&[]), Err(CodecError::Empty)));
+        assert!(matches!(decode(&[9, 1]), Err(CodecError::TooNew { needed: Level(9), .. })));
+        assert!(matches!(decode(&[1, 0xc1]), Err(CodecError::Damaged(_))));
     }
 }

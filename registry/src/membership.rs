@@ -65,6 +65,7 @@ async fn first_join(args: &ServeArgs, token: &JoinToken, folder: &IdentityFolder
         advertise_address: advertise_address(args, &names),
         names: names.iter().map(ToString::to_string).collect(),
         description: None,
+        level: 0,
     };
     let mut pause = FIRST_PAUSE;
     let joined = loop {

@@ -14,6 +14,18 @@ pub struct Controller {
     pub address: String,
     /// When it joined.
     pub joined: Timestamp,
+    /// Whether it is to vote; otherwise it only holds a copy.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub votes: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
+fn is_yes(votes: &bool) -> bool {
+    *votes
 }
 
 /// What there is once in a cluster.

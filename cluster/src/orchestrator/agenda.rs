@@ -78,6 +78,7 @@ impl Agenda {
             | Event::UnplacedExplained { .. }
             | Event::ClusterInitialized { .. }
             | Event::TokenRotated { .. }
+            | Event::LevelRaised { .. }
             | Event::ControllerRecorded { .. }
             | Event::ControllerRemoved { .. }
             | Event::StackUpdated { .. }

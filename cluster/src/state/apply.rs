@@ -29,6 +29,7 @@ pub fn apply(state: &mut State, event: &Event) {
         Event::TokenRotated { role, token } => {
             state.tokens.insert(*role, token.clone());
         }
+        Event::LevelRaised { level } => state.level = *level,
         Event::ControllerRecorded { controller } => {
             count_id(state, controller.id.0);
             state.controllers.insert(controller.id, controller.clone());

@@ -43,10 +43,14 @@ impl State {
                 let id = ControllerId(self.next_id);
                 self.next_id = self.next_id.saturating_add(1);
                 let joined = self.now;
-                let made = Controller { id, name: name.clone(), address: address.clone(), joined };
+                let made =
+                    Controller { id, name: name.clone(), address: address.clone(), joined, votes: true };
                 (made, "restored", "from a backup, with a new controller")
             }
-            (Some(kept), _) => (kept, "recovered", "one controller goes on without all others"),
+            // It may have been demoted: now nobody else is there to vote.
+            (Some(kept), _) => {
+                (Controller { votes: true, ..kept }, "recovered", "one controller goes on without all others")
+            }
             (None, Founder::Survivor(_)) => return None,
         };
         let dropped: Vec<Controller> =

@@ -4,7 +4,7 @@ use super::State;
 use crate::{
     event::{Event, NewRollout},
     ids::Timestamp,
-    model::TaskState,
+    model::{Controller, TaskState},
 };
 use imbl::Vector;
 use serde::{Deserialize, Serialize};
@@ -89,9 +89,10 @@ pub(super) fn words(state: &State, event: &Event) -> Option<Words> {
     match event {
         Event::ClusterInitialized { info } => say("cluster", info.id.clone(), "created", ""),
         Event::TokenRotated { role, .. } => say("cluster", format!("{role} token"), "rotated", ""),
-        Event::ControllerRecorded { controller } => {
-            say("controller", controller.name.clone(), "recorded", &controller.address)
+        Event::LevelRaised { level } => {
+            say("cluster", format!("level {level}"), "reached", "every controller knows it")
         }
+        Event::ControllerRecorded { controller } => controller_words(state, controller),
         Event::ControllerRemoved { controller } => {
             let name = state.controller(*controller).map_or_else(String::new, |known| known.name.clone());
             say("controller", name, "removed", "")
@@ -142,4 +143,19 @@ pub(super) fn words(state: &State, event: &Event) -> Option<Words> {
         | Event::TaskEnded { .. }
         | Event::TaskRemoved { .. } => None,
     }
+}
+
+fn controller_words(state: &State, now: &Controller) -> Option<Words> {
+    let votes = state.controller(now.id).map(|before| before.votes);
+    let action = match (votes, now.votes) {
+        (Some(true), false) => "demoted",
+        (Some(false), true) => "promoted",
+        _ => "recorded",
+    };
+    Some(Words {
+        kind: "controller",
+        name: now.name.clone(),
+        action: action.to_owned(),
+        message: now.address.clone(),
+    })
 }

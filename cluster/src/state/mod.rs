@@ -21,6 +21,7 @@ use crate::{
     command::Envelope,
     event::Event,
     ids::{ControllerId, NodeId, ServiceId, TaskId, Timestamp},
+    level::Level,
     model::{ClusterInfo, Controller, JoinRole, Node, Service, ServiceName, Slot, Stack, Task, Token},
     planted::{self, Bug},
 };
@@ -34,6 +35,7 @@ use std::sync::Arc;
 /// Indexes are rebuilt when a snapshot is read, so they can't disagree with what they index.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct State {
+    level: Level,
     cluster: Option<ClusterInfo>,
     tokens: OrdMap<JoinRole, Token>,
     controllers: OrdMap<ControllerId, Controller>,

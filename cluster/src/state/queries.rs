@@ -1,8 +1,9 @@
 //! Questions to the state.
 
-use super::{NodeLoad, Record, State};
+use super::{NodeLoad, Outcome, Record, State};
 use crate::{
-    ids::{ControllerId, NodeId, ServiceId, TaskId, Timestamp},
+    ids::{ControllerId, NodeId, RequestId, ServiceId, TaskId, Timestamp},
+    level::Level,
     model::{
         ClusterInfo, Controller, JoinRole, Node, NodeState, Order, Service, ServiceName, Slot, Stack, Task,
         TaskTemplate, Token,
@@ -17,6 +18,18 @@ impl State {
     #[must_use]
     pub fn cluster(&self) -> Option<&ClusterInfo> {
         self.cluster.as_ref()
+    }
+
+    /// The level of what may be used: every controller knows it.
+    #[must_use]
+    pub fn level(&self) -> Level {
+        self.level
+    }
+
+    /// What came of a client's request that was seen, if it is remembered.
+    #[must_use]
+    pub fn answer(&self, request: RequestId) -> Option<&Outcome> {
+        self.requests.answer(request)
     }
 
     /// The latest time of any command.

@@ -4,6 +4,7 @@
 use super::{NodeLoad, Outcome, Record, State};
 use crate::{
     ids::{RequestId, Timestamp},
+    level::Level,
     model::{ClusterInfo, Controller, DesiredState, JoinRole, Node, Service, Stack, Task, Token},
     planted::{self, Bug},
 };
@@ -23,6 +24,9 @@ pub enum Fact {
         next_id: u64,
         /// The latest time of any command.
         now: Timestamp,
+        /// What may be used.
+        #[serde(default)]
+        level: Level,
     },
     /// The cluster's own data.
     Cluster(ClusterInfo),
@@ -47,7 +51,7 @@ pub enum Fact {
 impl State {
     /// The state's facts, services before their tasks. None is copied but by its pointer, if it can be large.
     pub fn facts(&self) -> impl Iterator<Item = Fact> {
-        std::iter::once(Fact::Counters { next_id: self.next_id, now: self.now })
+        std::iter::once(Fact::Counters { next_id: self.next_id, now: self.now, level: self.level })
             .chain(self.cluster.iter().cloned().map(Fact::Cluster))
             .chain(self.tokens.iter().map(|(role, token)| Fact::Token(*role, token.clone())))
             .chain(self.controllers.values().cloned().map(Fact::Controller))
@@ -76,7 +80,9 @@ impl State {
     /// Takes a fact of another state into this one, which began empty and has learned all those before it.
     pub fn learn(&mut self, fact: Fact) {
         match fact {
-            Fact::Counters { next_id, now } => (self.next_id, self.now) = (next_id, now),
+            Fact::Counters { next_id, now, level } => {
+                (self.next_id, self.now, self.level) = (next_id, now, level);
+            }
             Fact::Cluster(cluster) => self.cluster = Some(cluster),
             Fact::Token(role, token) => drop(self.tokens.insert(role, token)),
             Fact::Controller(controller) => drop(self.controllers.insert(controller.id, controller)),
@@ -117,7 +123,7 @@ impl State {
     }
 }
 
-/// The first format of snapshots: the whole state as one structure of lists.
+/// The form of snapshots of the first level: the whole state as one structure of lists.
 impl Serialize for State {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut fields = serializer.serialize_struct("Stored", 11)?;
@@ -154,7 +160,8 @@ impl<'de> Deserialize<'de> for State {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let stored = Stored::deserialize(deserializer)?;
         let mut state = State { history: stored.history, ..State::default() };
-        let facts = std::iter::once(Fact::Counters { next_id: stored.next_id, now: stored.now })
+        let counters = Fact::Counters { next_id: stored.next_id, now: stored.now, level: Level::FIRST };
+        let facts = std::iter::once(counters)
             .chain(stored.cluster.map(Fact::Cluster))
             .chain(stored.tokens.into_iter().map(|(role, token)| Fact::Token(role, token)))
             .chain(stored.controllers.into_iter().map(Fact::Controller))
@@ -168,7 +175,7 @@ impl<'de> Deserialize<'de> for State {
     }
 }
 
-/// The first format's structure.
+/// The first level's structure.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Stored {

@@ -48,7 +48,7 @@ impl Member {
         let begun = Instant::now();
         let store = Arc::new(LogStore::open(path)?);
         let opened = begun.elapsed();
-        let (replica, published) = Replica::new();
+        let (replica, published) = Replica::new(wharf_cluster::level::Level::NEWEST);
         let timer = Arc::new(Timer::default());
         let machine = Timed { replica, timer: timer.clone() };
         let lines = Lines::new(id, board.clone());

@@ -11,7 +11,7 @@ use std::{
 };
 use wharf_cluster::state::Outcome;
 use wharf_controller::{
-    raft::{ConfState, MemberChange, SnapshotDecoder, SnapshotEncoder, StateMachine},
+    raft::{ApplyError, ConfState, MemberChange, SnapshotDecoder, SnapshotEncoder, StateMachine},
     replica::Replica,
 };
 
@@ -71,7 +71,7 @@ impl StateMachine for Timed {
     type Output = Outcome;
     type Restored = <Replica as StateMachine>::Restored;
 
-    fn apply(&mut self, index: u64, term: u64, command: &[u8]) -> Outcome {
+    fn apply(&mut self, index: u64, term: u64, command: &[u8]) -> Result<Outcome, ApplyError> {
         self.replica.apply(index, term, command)
     }
 

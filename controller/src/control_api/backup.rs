@@ -28,7 +28,7 @@ use wharf_cluster::state::State;
 use wharf_identity::{Authority, Identity, Role};
 use wharf_proto::{
     backup::{BackupWriter, Header},
-    codec::{SnapshotFormat, encode_snapshot},
+    codec::encode_snapshot,
     v1::{BackupChunk, RestoreRequest, RestoreResponse, restore_request::Part},
 };
 
@@ -48,7 +48,7 @@ pub(super) async fn backup(core: &Core) -> Result<Answers<BackupChunk>, Status> 
     let thread = Builder::new().name("backup".to_owned()).spawn(move || {
         let pieces = Pieces { sender: sender.clone(), piece: Vec::with_capacity(CHUNK) };
         let written = BackupWriter::begin(pieces, &header).and_then(|mut writer| {
-            encode_snapshot(&state, SnapshotFormat::Facts, &mut writer)?;
+            encode_snapshot(&state, &mut writer)?;
             writer.finish()
         });
         match written {

@@ -1,70 +1,125 @@
-//! Changes of the controllers themselves.
+//! Changes of the controllers themselves. The table of controllers is what is changed; the leader makes Raft's group
+//! follow (`leader::members`), and these calls wait for that: who is told that a controller is out may stop its program.
 
-use super::writes::write;
+use super::writes::{Named, named, write};
 use crate::{
     core::Core,
+    membership::{check_leaving, is_heard, is_settled},
     propose::request_id,
     raft::{RaftStatus, TransferError},
 };
 use std::time::Duration;
 use tonic::Status;
-use wharf_cluster::{command::Command, ids::ControllerId, state::State};
-use wharf_proto::v1::{RemoveControllerRequest, TransferLeadershipRequest, WriteResponse};
+use wharf_cluster::{command::Command, ids::ControllerId, model::Controller, state::State};
+use wharf_proto::v1::{
+    RemoveControllerRequest, SetControllerVotesRequest, TransferLeadershipRequest, WriteResponse,
+};
 
-/// How long a removal waits for Raft's group to follow.
+/// How long a change waits for Raft's group to follow.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long it may take until it is clear who answers: a leader counts anew at every election timeout.
+const HEARING: Duration = Duration::from_millis(1500);
 
-fn find(state: &State, name: &str) -> Result<ControllerId, Status> {
-    let by_id = || name.parse().ok().filter(|id| state.controller(*id).is_some());
-    let by_name = state.controllers().filter(|controller| controller.name == name).map(|known| known.id);
-    match by_name.collect::<Vec<_>>()[..] {
+fn find(state: &State, name: &str) -> Result<Controller, Status> {
+    let by_id = || name.parse().ok().and_then(|id: ControllerId| state.controller(id));
+    let by_name = state.controllers().filter(|controller| controller.name == name);
+    let found = match by_name.collect::<Vec<_>>()[..] {
         [one] => Ok(one),
         [] => by_id().ok_or_else(|| Status::not_found(format!("there is no controller {name}"))),
         _ => by_id().ok_or_else(|| {
             Status::failed_precondition(format!("several controllers are called {name}: use the id"))
         }),
-    }
-}
-
-/// Whether the voters that are heard of would still be a majority without `gone`.
-fn keeps_quorum(status: &RaftStatus, gone: u64) -> bool {
-    let heard = |id: u64| id == status.id || status.peers.get(&id).is_some_and(|peer| peer.active);
-    let left: Vec<u64> = status.voters.iter().copied().filter(|id| *id != gone).collect();
-    let active = left.iter().filter(|id| heard(**id)).count();
-    // A learner's removal changes no majority.
-    !status.voters.contains(&gone) || active * 2 > left.len()
+    };
+    found.cloned()
 }
 
 pub(super) async fn remove(core: &Core, request: RemoveControllerRequest) -> Result<WriteResponse, Status> {
-    let state = core.published.state();
-    let id = match find(&state, &request.controller) {
-        Ok(id) => id,
-        // A retry finds it gone: its first answer is behind its request id.
-        Err(missing) => request.controller.parse().map_err(|_| missing)?,
+    let done = match named(core, &request.request_id, |state| find(state, &request.controller))? {
+        Named::Found(gone) => {
+            allowed(core, |state, status| {
+                check_leaving(state, status, &gone)?;
+                if !request.force && !is_heard(status, gone.id.0) {
+                    return Err(format!(
+                        "controller {} doesn't answer: start it, so that it learns that it is out, or give --force if \
+                         it is gone for good",
+                        gone.name
+                    ));
+                }
+                Ok(())
+            })
+            .await?;
+            write(core, &request.request_id, Command::RemoveController { controller: gone.id }).await?
+        }
+        Named::Answered(answer) => answer,
     };
-    let status = core.raft.status().borrow().clone();
-    if status.voters == [id.0] {
-        return Err(Status::failed_precondition(
-            "this is the only controller that votes: join another one first, or the cluster would be gone",
-        ));
+    settled(core, done, "the controller is off the list").await
+}
+
+pub(super) async fn set_votes(
+    core: &Core,
+    request: SetControllerVotesRequest,
+) -> Result<WriteResponse, Status> {
+    let votes = request.votes;
+    let controller = find(&core.published.state(), &request.controller)?;
+    if !votes && controller.votes {
+        allowed(core, |state, status| check_leaving(state, status, &controller)).await?;
     }
-    if !keeps_quorum(&status, id.0) {
-        return Err(Status::failed_precondition(format!(
-            "without controller {} too few of the others answer to go on: start them first (wharf get controllers)",
-            request.controller
-        )));
+    let command = Command::SetControllerVotes { controller: controller.id, votes };
+    let done = write(core, &request.request_id, command).await?;
+    if !votes {
+        return settled(core, done, "the controller is not to vote").await;
     }
-    let done = write(core, &request.request_id, Command::RemoveController { controller: id }).await?;
+    let id = controller.id.0;
+    follow(
+        core,
+        done,
+        |_, status| status.voters.contains(&id),
+        || {
+            format!(
+                "controller {} is to vote, and will once it has caught up: see wharf get controllers",
+                controller.name
+            )
+        },
+    )
+    .await
+}
+
+/// Waits until `check` allows a change, for as long as it may take to hear from everybody.
+async fn allowed(
+    core: &Core,
+    check: impl Fn(&State, &RaftStatus) -> Result<(), String>,
+) -> Result<(), Status> {
+    let state = core.published.state();
     let mut status = core.raft.status();
-    let left = status.wait_for(|status| {
-        let member = status.voters.contains(&id.0) || status.learners.contains(&id.0);
-        !member || !status.leading
-    });
-    match tokio::time::timeout(PATIENCE, left).await {
-        Ok(_) => Ok(done),
-        Err(_) => Err(Status::deadline_exceeded(
-            "the controller is off the list, but the others have not agreed to go on without it yet: see wharf get controllers",
-        )),
+    let verdict = status.wait_for(|status| check(&state, status).is_ok());
+    if matches!(tokio::time::timeout(HEARING, verdict).await, Ok(Ok(_))) {
+        return Ok(());
+    }
+    check(&state, &core.raft.status().borrow()).map_err(Status::failed_precondition)
+}
+
+async fn settled(core: &Core, done: WriteResponse, fact: &str) -> Result<WriteResponse, Status> {
+    let doubt = || {
+        format!("{fact}, but the others have not agreed to go on without it yet: see wharf get controllers")
+    };
+    follow(core, done, is_settled, doubt).await
+}
+
+/// Waits until the group has followed a change of the table, as far as this controller knows: one that has handed over
+/// goes on to wait for what its successor does.
+async fn follow(
+    core: &Core,
+    done: WriteResponse,
+    has_followed: impl Fn(&State, &RaftStatus) -> bool,
+    doubt: impl Fn() -> String,
+) -> Result<WriteResponse, Status> {
+    let mut status = core.raft.status();
+    let followed = status.wait_for(|status| has_followed(&core.published.state(), status));
+    match tokio::time::timeout(PATIENCE, followed).await {
+        Ok(Ok(_)) => Ok(done),
+        // It stops, perhaps because it is the one that was removed.
+        Ok(Err(_)) => Ok(done),
+        Err(_) => Err(Status::deadline_exceeded(doubt())),
     }
 }
 
@@ -73,7 +128,7 @@ pub(super) async fn transfer(
     request: TransferLeadershipRequest,
 ) -> Result<WriteResponse, Status> {
     request_id(&request.request_id)?;
-    let id = find(&core.published.state(), &request.controller)?;
+    let id = find(&core.published.state(), &request.controller)?.id;
     if id != core.id {
         core.raft.transfer_leader(id.0).await.map_err(|error| {
             let message = error.to_string();
@@ -85,26 +140,4 @@ pub(super) async fn transfer(
         })?;
     }
     Ok(WriteResponse { index: core.published.view().index, version: 0 })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::raft::{PeerProgress, PeerState};
-
-    #[test]
-    fn a_removal_that_would_lose_the_majority_is_noticed() {
-        let peer = |active| PeerProgress { matched: 1, state: PeerState::Replicate, active };
-        let status = RaftStatus {
-            id: 1,
-            voters: vec![1, 2, 3],
-            learners: vec![4],
-            peers: [(2, peer(true)), (3, peer(false)), (4, peer(false))].into(),
-            ..RaftStatus::default()
-        };
-        assert!(keeps_quorum(&status, 3));
-        assert!(keeps_quorum(&status, 4));
-        assert!(!keeps_quorum(&status, 2));
-        assert!(!keeps_quorum(&status, 1));
-    }
 }

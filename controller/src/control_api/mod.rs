@@ -19,8 +19,9 @@ use wharf_proto::v1::{
     ApplyStackRequest, BackupChunk, BackupRequest, DeclareNodesDownRequest, GetRequest, GetResponse,
     LogEntry, LogsRequest, PlanStackRequest, PlanStackResponse, RemoveControllerRequest, RemoveNodeRequest,
     RemoveServiceRequest, RemoveStackRequest, RestartServiceRequest, RestoreRequest, RestoreResponse,
-    RotateTokenRequest, ScaleServicesRequest, SetAvailabilityRequest, SetNodeLabelsRequest, ShowTokenRequest,
-    TokenResponse, TransferLeadershipRequest, UndoRolloutRequest, WatchResponse, WriteResponse,
+    RotateTokenRequest, ScaleServicesRequest, SetAvailabilityRequest, SetControllerVotesRequest,
+    SetNodeLabelsRequest, ShowTokenRequest, TokenResponse, TransferLeadershipRequest, UndoRolloutRequest,
+    WatchResponse, WriteResponse,
     control_api_server::{ControlApi, ControlApiServer},
 };
 
@@ -92,6 +93,13 @@ impl ControlApi for ControlService {
 
     async fn remove_controller(&self, request: Request<RemoveControllerRequest>) -> Answer<WriteResponse> {
         members::remove(&self.core, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn set_controller_votes(
+        &self,
+        request: Request<SetControllerVotesRequest>,
+    ) -> Answer<WriteResponse> {
+        members::set_votes(&self.core, request.into_inner()).await.map(Response::new)
     }
 
     async fn transfer_leadership(

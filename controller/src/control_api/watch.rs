@@ -189,8 +189,12 @@ impl Affected {
                 Kind::Unspecified => {}
                 Kind::Stack | Kind::Service | Kind::Event | Kind::Node => self.everything = true,
                 Kind::Controller => {
-                    self.everything |=
-                        matches!(event, Event::ControllerRecorded { .. } | Event::ControllerRemoved { .. });
+                    self.everything |= matches!(
+                        event,
+                        Event::ControllerRecorded { .. }
+                            | Event::ControllerRemoved { .. }
+                            | Event::LevelRaised { .. }
+                    );
                 }
             }
         }

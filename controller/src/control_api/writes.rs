@@ -2,7 +2,7 @@
 
 use crate::{
     core::Core,
-    propose::{Done, request_id},
+    propose::{Done, WriteError, request_id},
 };
 use std::collections::BTreeMap;
 use tonic::Status;
@@ -10,7 +10,7 @@ use wharf_cluster::{
     command::Command,
     ids::NodeId,
     model::{ServiceName, StackSpec},
-    state::Reply,
+    state::{Reply, State},
 };
 use wharf_proto::{
     convert::availability,
@@ -31,11 +31,40 @@ const MAX_LABEL: usize = 1024;
 /// Proposes a client's command.
 pub(super) async fn write(core: &Core, id: &[u8], command: Command) -> Result<WriteResponse, Status> {
     let Done { index, reply } = core.proposer.propose(Some(request_id(id)?), command).await?;
+    Ok(response(index, reply))
+}
+
+fn response(index: u64, reply: Reply) -> WriteResponse {
     let version = match reply {
         Reply::Version(version) => version,
         Reply::Done | Reply::Node(_) | Reply::Controller(_) => 0,
     };
-    Ok(WriteResponse { index, version })
+    WriteResponse { index, version }
+}
+
+/// What is there by a name. A retry may find nothing, because its first attempt has removed it: it gets that one's
+/// answer.
+pub(super) enum Named<T> {
+    /// This is it.
+    Found(T),
+    /// The request was answered before.
+    Answered(WriteResponse),
+}
+
+/// Looks for what a removal is about in the present state.
+pub(super) fn named<T>(
+    core: &Core,
+    id: &[u8],
+    find: impl FnOnce(&State) -> Result<T, Status>,
+) -> Result<Named<T>, Status> {
+    let request = request_id(id)?;
+    let view = core.published.view();
+    match (find(&view.state), view.state.answer(request)) {
+        (Ok(found), _) => Ok(Named::Found(found)),
+        (Err(_), Some(Ok(reply))) => Ok(Named::Answered(response(view.index, *reply))),
+        (Err(_), Some(Err(refusal))) => Err(WriteError::from(refusal.clone()).into()),
+        (Err(missing), None) => Err(missing),
+    }
 }
 
 /// A stack's spec, checked.
@@ -50,7 +79,10 @@ pub(super) fn service_name(text: &str) -> Result<ServiceName, Status> {
 
 /// The node of this name or id.
 pub(super) fn node(core: &Core, name: &str) -> Result<NodeId, Status> {
-    let state = core.published.state();
+    node_in(&core.published.state(), name)
+}
+
+fn node_in(state: &State, name: &str) -> Result<NodeId, Status> {
     let node = state.find_node(name).map(|node| node.id);
     node.ok_or_else(|| Status::not_found(format!("there is no node {name}")))
 }
@@ -135,11 +167,10 @@ fn check_labels(set: &BTreeMap<String, String>, remove: &[String]) -> Result<(),
 }
 
 pub(super) async fn remove_node(core: &Core, request: RemoveNodeRequest) -> Result<WriteResponse, Status> {
-    // A retry finds the node gone: its first answer is behind its request id, whatever id stands in the command.
-    let found = node(core, &request.node);
-    let node = match found {
-        Ok(node) => node,
-        Err(missing) => request.node.parse().map_err(|_| missing)?,
-    };
-    write(core, &request.request_id, Command::RemoveNode { node, force: request.force }).await
+    match named(core, &request.request_id, |state| node_in(state, &request.node))? {
+        Named::Found(node) => {
+            write(core, &request.request_id, Command::RemoveNode { node, force: request.force }).await
+        }
+        Named::Answered(answer) => Ok(answer),
+    }
 }

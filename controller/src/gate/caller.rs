@@ -39,7 +39,8 @@ impl Caller {
             return Ok(Caller { peer, forwarded: None });
         };
         if !controller.id.parse().is_ok_and(is_member) {
-            return Err(Status::permission_denied(format!(
+            // The caller may do better with another controller.
+            return Err(Status::unavailable(format!(
                 "{controller} is not a member of this cluster any more"
             )));
         }

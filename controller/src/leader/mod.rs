@@ -8,8 +8,6 @@ mod offload;
 mod orchestrate;
 mod schedule;
 
-pub use members::{Step as MemberStep, is_caught_up, next_step as next_member_step};
-
 use crate::{core::Core, propose::WriteError};
 use std::{sync::Arc, time::Duration};
 use tokio::task::JoinSet;

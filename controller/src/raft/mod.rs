@@ -36,7 +36,7 @@ pub use reply::{Applied, ChangeError, Members, ProposeError, ReadError, Reply, T
 pub use snapshot_chunks::{ArrivedSnapshot, ChunkError, MAX_SNAPSHOT_BYTES, OutgoingSnapshot, SnapshotInbox};
 pub use space::Space;
 pub use state_machine::{
-    MemberChange, MemberChangeKind, RestoreError, SnapshotDecoder, SnapshotEncoder, StateMachine,
+    ApplyError, MemberChange, MemberChangeKind, RestoreError, SnapshotDecoder, SnapshotEncoder, StateMachine,
 };
 pub use status::{PeerProgress, PeerState, RaftStatus, Role};
 pub use storage::{LogStore, Store, StoreError};

@@ -44,7 +44,11 @@ pub trait StateMachine: Send + 'static {
     type Restored: Send + 'static;
 
     /// Applies one committed command. Indexes only grow, but not every index carries a command.
-    fn apply(&mut self, index: u64, term: u64, command: &[u8]) -> Self::Output;
+    ///
+    /// # Errors
+    /// When the bytes are not a command that this version understands. The replica then stops: it can't go on without
+    /// what the others apply.
+    fn apply(&mut self, index: u64, term: u64, command: &[u8]) -> Result<Self::Output, ApplyError>;
 
     /// Called once after a run of commands, with the last applied index: the moment to publish the
     /// new state to readers. Proposers and readers are answered after it returns.
@@ -72,3 +76,8 @@ pub trait StateMachine: Send + 'static {
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct RestoreError(pub String);
+
+/// Why a committed command was not understood.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct ApplyError(pub String);

@@ -84,6 +84,7 @@ mod tests {
             name: format!("c{id}"),
             address: format!("10.0.0.{id}:7400"),
             joined: Timestamp(0),
+            votes: true,
         }
     }
 

@@ -11,7 +11,7 @@ use crate::{
 use std::path::{Path, PathBuf};
 use wharf_cluster::state::Founder;
 use wharf_identity::{Authority, ClientContext, Credentials, Identity, Role, SubjectName};
-use wharf_proto::codec::{SnapshotFormat, encode_snapshot};
+use wharf_proto::codec::encode_snapshot;
 
 /// Makes the data directory that of a new controller of the restored cluster, whatever is in it, and gives its identity.
 pub(super) fn lay(
@@ -30,7 +30,7 @@ pub(super) fn lay(
     let founder = Founder::New { name: settings.name.clone(), address: settings.advertise.clone() };
     let id = state.begin_again(&founder, now).ok_or_else(no_cluster)?;
     let at = Position { index: backup.header.index + 1, term: term_beyond(backup.header.term, now.0) };
-    begin_at(store, id.0, at, |to| encode_snapshot(&state, SnapshotFormat::Facts, to))?;
+    begin_at(store, id.0, at, |to| encode_snapshot(&state, to))?;
 
     let names: Vec<SubjectName> = SubjectName::from_address(&settings.advertise).ok().into_iter().collect();
     let identity = Identity::new(authority.cluster(), Role::Controller, &id.to_string())?;

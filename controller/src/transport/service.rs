@@ -1,28 +1,25 @@
 //! The receiving end of what controllers send each other.
 
-use super::{MAX_FRAME, Peers};
-use crate::{gate::Caller, propose::Raft, raft::PeerError};
+use super::MAX_FRAME;
+use crate::{core::Core, gate::Caller, raft::PeerError};
 use std::sync::Arc;
-use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 use wharf_cluster::ids::ControllerId;
 use wharf_proto::v1::{
-    RaftEnd, RaftMessages, SnapshotChunk,
+    Greeting, RaftEnd, RaftMessages, SnapshotChunk,
     raft_api_server::{RaftApi, RaftApiServer},
 };
 
 /// Takes peers' messages and snapshots for the replica.
 pub struct RaftService {
-    raft: Raft,
-    peers: Arc<Peers>,
-    stopping: CancellationToken,
+    core: Arc<Core>,
 }
 
 impl RaftService {
-    /// A service for this replica.
+    /// The service of this controller.
     #[must_use]
-    pub fn server(raft: Raft, peers: Arc<Peers>, stopping: CancellationToken) -> RaftApiServer<Self> {
-        RaftApiServer::new(RaftService { raft, peers, stopping }).max_decoding_message_size(MAX_FRAME)
+    pub fn server(core: Arc<Core>) -> RaftApiServer<Self> {
+        RaftApiServer::new(RaftService { core }).max_decoding_message_size(MAX_FRAME)
     }
 
     /// Who sends, proved by its certificate.
@@ -30,10 +27,9 @@ impl RaftService {
         let peer = Caller::expect(request)?.peer().and_then(|peer| peer.identity());
         let id: Option<ControllerId> = peer.and_then(|identity| identity.id.parse().ok());
         let id = id.ok_or_else(|| Status::permission_denied("the certificate names no controller"))?;
-        if !self.raft.status().borrow().has_member(id.0) {
-            self.peers.refuse_removed(id)?;
+        if !self.core.raft.status().borrow().has_member(id.0) {
+            self.core.peers.refuse_removed(id)?;
         }
-        self.peers.hear(id.0, request.metadata());
         Ok(id.0)
     }
 }
@@ -42,16 +38,17 @@ impl RaftService {
 impl RaftApi for RaftService {
     async fn exchange(&self, request: Request<Streaming<RaftMessages>>) -> Result<Response<RaftEnd>, Status> {
         let from = self.sender(&request)?;
+        let _heard = self.core.peers.hear(from, request.metadata());
         let mut stream = request.into_inner();
         loop {
             let next = tokio::select! {
                 next = stream.message() => next?,
                 // The stream is held open by the peer, which would keep this controller from stopping.
-                () = self.stopping.cancelled() => return Err(Status::unavailable("this controller is stopping")),
+                () = self.core.stopping.cancelled() => return Err(Status::unavailable("this controller is stopping")),
             };
             let Some(batch) = next else { return Ok(Response::new(RaftEnd {})) };
             for message in batch.messages {
-                self.raft.step(from, &message).await.map_err(|error| refused(from, &error))?;
+                self.core.raft.step(from, &message).await.map_err(|error| refused(from, &error))?;
             }
         }
     }
@@ -63,12 +60,18 @@ impl RaftApi for RaftService {
         let from = self.sender(&request)?;
         let mut stream = request.into_inner();
         while let Some(chunk) = stream.message().await? {
-            self.raft
+            self.core
+                .raft
                 .receive_snapshot_chunk(from, chunk.data)
                 .await
                 .map_err(|error| refused(from, &error))?;
         }
         Ok(Response::new(RaftEnd {}))
+    }
+
+    async fn greet(&self, request: Request<Greeting>) -> Result<Response<Greeting>, Status> {
+        self.sender(&request)?;
+        Ok(Response::new(Greeting {}))
     }
 }
 

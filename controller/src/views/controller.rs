@@ -20,6 +20,8 @@ pub fn controllers(core: &Core, state: &State) -> Vec<v1::Controller> {
         } else {
             "learner"
         };
+        let matched = if own { status.last_index } else { peer.map_or(0, |peer| peer.matched) };
+        let told = told.get(&id);
         v1::Controller {
             id: controller.id.to_string(),
             name: controller.name.clone(),
@@ -28,15 +30,19 @@ pub fn controllers(core: &Core, state: &State) -> Vec<v1::Controller> {
             reachable: own
                 || peer.is_some_and(|peer| peer.active)
                 || (status.role != Role::Leader && status.leader == Some(id)),
-            matched: if own { status.last_index } else { peer.map_or(0, |peer| peer.matched) },
+            matched,
             joined: controller.joined.0,
             version: if own {
                 OWN_VERSION.to_owned()
             } else {
-                told.get(&id).map(|told| told.version.clone()).unwrap_or_default()
+                told.map(|told| told.version.clone()).unwrap_or_default()
             },
             term: status.term,
             applied: if own { status.applied } else { 0 },
+            level: if own { core.level.0.into() } else { told.map_or(0, |told| told.level.0.into()) },
+            cluster_level: state.level().0.into(),
+            demoted: !controller.votes,
+            behind: status.last_index.saturating_sub(matched),
         }
     };
     state.controllers().map(shown).collect()

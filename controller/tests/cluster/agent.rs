@@ -88,6 +88,7 @@ impl Agent {
             advertise_address: String::new(),
             names: Vec::new(),
             description: Some(description(name)),
+            level: 0,
         };
         let joined = join(&cluster.addresses(), &token, details, &folder).await.unwrap();
         let cell = CredentialsCell::new(joined.credentials);

@@ -282,6 +282,7 @@ fn restoring(folder: &Path, file: &Path) -> Settings {
         data_dir: folder.join("data"),
         start: Start::Restore { file: file.to_owned(), contexts: vec![folder.join("admin.json")] },
         timings: TIMINGS,
+        max_level: wharf_cluster::level::Level::NEWEST,
     }
 }
 

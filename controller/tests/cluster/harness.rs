@@ -2,6 +2,7 @@
 
 use std::{
     future::Future,
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
@@ -9,6 +10,7 @@ use std::{
 use tempfile::TempDir;
 use tokio::time::Instant;
 use tonic::{Status, transport::Channel};
+use wharf_cluster::level::Level;
 use wharf_controller::{
     Controller, ControllerError,
     settings::{Settings, Start, Timings},
@@ -18,7 +20,8 @@ use wharf_proto::v1::{
     self, GetRequest, Kind, Object, ShowTokenRequest, control_api_client::ControlApiClient, object,
 };
 
-pub const PATIENCE: Duration = Duration::from_secs(30);
+/// The machine may have much else to do.
+pub const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Fast enough for tests, slow enough for a machine that has other things to do.
 pub const TIMINGS: Timings = Timings {
@@ -46,6 +49,8 @@ pub type Client = ControlApiClient<Channel>;
 pub struct Cluster {
     folder: TempDir,
     pub settings: Vec<Settings>,
+    /// For those that are added.
+    pub max_level: Level,
     members: Vec<Option<Controller>>,
 }
 
@@ -56,20 +61,45 @@ impl Cluster {
     }
 
     pub async fn with_timings(count: usize, timings: Timings) -> Self {
+        let mut cluster = Self::none();
+        let contexts = vec![cluster.context_path()];
+        cluster.add(Start::Bootstrap { contexts }, timings).await.unwrap();
+        for _ in 1..count {
+            cluster.join(timings).await;
+        }
+        cluster.wait_for_voters(count).await;
+        cluster
+    }
+
+    /// A cluster that `founding` makes, the first entry of a log, with one controller of this level.
+    pub async fn founded_by(founding: &[u8], max_level: Level) -> Self {
+        let mut cluster = Self::none();
+        cluster.max_level = max_level;
+        let folder = cluster.folder().join("c1");
+        std::fs::DirBuilder::new().mode(0o700).create(&folder).unwrap();
+        std::fs::write(folder.join("founding"), founding).unwrap();
+        let contexts = vec![cluster.context_path()];
+        cluster.add(Start::Bootstrap { contexts }, TIMINGS).await.unwrap();
+        cluster
+    }
+
+    fn none() -> Self {
         // Shows what a failing test did; `RUST_LOG` says how much.
         let filter = tracing_subscriber::EnvFilter::from_default_env();
         let _ = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init();
         let folder = tempfile::tempdir().unwrap();
-        let mut cluster = Cluster { folder, settings: Vec::new(), members: Vec::new() };
-        let contexts = vec![cluster.context_path()];
-        cluster.add(Start::Bootstrap { contexts }, timings).await.unwrap();
-        for _ in 1..count {
-            let token = cluster.token("controller").await.parse().unwrap();
-            let addresses = cluster.addresses();
-            cluster.add(Start::Join { addresses, token }, timings).await.unwrap();
-        }
-        cluster.wait_for_voters(count).await;
-        cluster
+        Cluster { folder, settings: Vec::new(), max_level: Level::NEWEST, members: Vec::new() }
+    }
+
+    /// One more controller, which joins.
+    pub async fn join(&mut self, timings: Timings) -> usize {
+        self.try_join(timings).await.unwrap()
+    }
+
+    pub async fn try_join(&mut self, timings: Timings) -> Result<usize, ControllerError> {
+        let token = self.token("controller").await.parse().unwrap();
+        let addresses = self.addresses();
+        self.add(Start::Join { addresses, token }, timings).await
     }
 
     /// Starts one more controller.
@@ -91,6 +121,7 @@ impl Cluster {
             data_dir: self.folder.path().join(format!("c{number}")),
             start,
             timings,
+            max_level: self.max_level,
         };
         let controller = Controller::start(settings.clone()).await?;
         self.settings.push(settings);

@@ -22,6 +22,7 @@ fn details(role: Role, name: &str) -> JoinDetails {
         advertise_address: "127.0.0.1:5000".to_owned(),
         names: vec!["registry.example".to_owned()],
         description: (role == Role::Agent).then(|| description(name)),
+        level: 0,
     }
 }
 

@@ -8,6 +8,7 @@ use crate::{
     },
 };
 use tonic::Code;
+use wharf_cluster::level::Level;
 use wharf_controller::{ControllerError, settings::Start};
 use wharf_proto::v1::{
     self, ApplyStackRequest, GetRequest, Kind, RemoveControllerRequest, TransferLeadershipRequest,
@@ -119,8 +120,11 @@ async fn a_removed_controller_stops_and_the_others_go_on() {
     let mut cluster = Cluster::start(3).await;
     let gone = cluster.follower().await;
     let mut client = cluster.client(cluster.leader().await).await;
-    let remove =
-        |name: &str| RemoveControllerRequest { request_id: request_id(), controller: name.to_owned() };
+    let remove = |name: &str| RemoveControllerRequest {
+        request_id: request_id(),
+        controller: name.to_owned(),
+        force: false,
+    };
     assert_eq!(client.remove_controller(remove("none")).await.unwrap_err().code(), Code::NotFound);
 
     let controller = cluster.take(gone);
@@ -174,6 +178,7 @@ async fn a_join_that_was_interrupted_can_begin_anew() {
         advertise_address: address.clone(),
         names: Vec::new(),
         description: None,
+        level: Level::NEWEST.0.into(),
     };
     wharf_identity::join(&cluster.addresses(), &token, details, &lost).await.unwrap();
     let start = Start::Join { addresses: cluster.addresses(), token };

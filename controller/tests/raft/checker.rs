@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use wharf_controller::raft::{
-    ConfState, MemberChange, MemberChangeKind, RestoreError, SnapshotDecoder, SnapshotEncoder, StateMachine,
+    ApplyError, ConfState, MemberChange, MemberChangeKind, RestoreError, SnapshotDecoder, SnapshotEncoder,
+    StateMachine,
 };
 
 /// Everything that was ever seen to happen in a cluster.
@@ -93,11 +94,11 @@ impl StateMachine for Machine {
     type Output = usize;
     type Restored = Restored;
 
-    fn apply(&mut self, index: u64, term: u64, command: &[u8]) -> usize {
+    fn apply(&mut self, index: u64, term: u64, command: &[u8]) -> Result<usize, ApplyError> {
         assert!(self.history.last().is_none_or(|(last, ..)| *last < index), "indexes go backwards");
         self.checker.facts().apply(index, term, command);
         self.history.push((index, term, command.to_vec()));
-        self.history.len()
+        Ok(self.history.len())
     }
 
     fn applied_batch(&mut self, applied: u64) {

@@ -69,16 +69,42 @@ pub enum Controller {
         #[arg(short, long, default_value = "table", value_name = "FORMAT")]
         output: Format,
     },
-    /// Take a controller out of the cluster
+    /// Take a controller out of the cluster for good
+    ///
+    /// The others go on without it; a leader hands its leadership over first. Refused if those that answer would be no
+    /// majority. Its program stops by itself; to have it back, empty its data directory and join again.
+    #[command(after_help = "\
+Examples:
+  wharf controller rm c3
+  wharf controller rm c3 --force    c3's machine is gone: nothing can tell it")]
     Rm {
         /// The controller, by name or id
         controller: String,
+        /// Also if it doesn't answer, because it is gone for good
+        #[arg(long)]
+        force: bool,
         /// Don't ask
         #[arg(short, long)]
         yes: bool,
     },
+    /// Let a controller vote again, once it has caught up
+    Promote {
+        /// The controller, by name or id
+        controller: String,
+    },
+    /// Have a controller vote no longer: it keeps a copy of everything, and serves
+    ///
+    /// A leader hands its leadership over first. Refused if those that answer would be no majority without it.
+    Demote {
+        /// The controller, by name or id
+        controller: String,
+    },
     /// Make a controller the leader
-    Transfer { controller: String },
+    #[command(alias = "transfer")]
+    TransferLeader {
+        /// The controller, by name or id; one that votes
+        controller: String,
+    },
 }
 
 /// What a token lets a machine join as.

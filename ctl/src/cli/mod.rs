@@ -142,8 +142,19 @@ Examples:
   wharf node label a1 disk=ssd zone-"
     )]
     Node(Node),
-    /// List or remove controllers, or hand leadership over
-    #[command(subcommand, after_help = "Example:\n  wharf controller transfer c2")]
+    /// List, remove, promote or demote controllers, or hand leadership over
+    ///
+    /// A majority of those that vote has to be up for anything to change: with 3 that vote one may be down, with 5 two.
+    /// One that was demoted keeps a copy and serves, but counts in no majority.
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  wharf controller ls
+  wharf controller transfer-leader c2
+  wharf controller demote c1        before work on its machine; promote it afterwards
+  wharf controller rm c3            for good"
+    )]
     Controller(Controller),
     /// Save the cluster's whole state to a file, while it runs
     #[command(after_help = "\

@@ -200,12 +200,15 @@ fn controller(controller: &Controller) -> String {
     line(&mut text, "Controller", &controller.name);
     line(&mut text, "Id", &controller.id);
     line(&mut text, "Role", &controller.role);
+    line(&mut text, "Votes", if controller.demoted { "no" } else { "yes" });
     line(&mut text, "Address", &controller.address);
     line(&mut text, "Reachable", if controller.reachable { "yes" } else { "no" });
+    line(&mut text, "Behind", &controller.behind.to_string());
     line(&mut text, "Term", &controller.term.to_string());
     line(&mut text, "Matched", &controller.matched.to_string());
     line(&mut text, "Applied", &controller.applied.to_string());
     line(&mut text, "Version", &controller.version);
+    line(&mut text, "Level", &rows::level(controller));
     line(&mut text, "Joined", &absolute(controller.joined));
     text
 }

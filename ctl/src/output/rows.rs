@@ -69,10 +69,24 @@ fn columns(object: &object::Object, wide: bool) -> &'static [&'static str] {
             "AGE",
             "MESSAGE",
         ],
-        (object::Object::Controller(_), false) => &["NAME", "ROLE", "REACHABLE", "ADDRESS", "AGE"],
-        (object::Object::Controller(_), true) => {
-            &["NAME", "ROLE", "REACHABLE", "ADDRESS", "TERM", "MATCHED", "APPLIED", "VERSION", "ID", "AGE"]
+        (object::Object::Controller(_), false) => {
+            &["NAME", "ROLE", "VOTES", "REACHABLE", "BEHIND", "VERSION", "LEVEL", "ADDRESS", "AGE"]
         }
+        (object::Object::Controller(_), true) => &[
+            "NAME",
+            "ROLE",
+            "VOTES",
+            "REACHABLE",
+            "BEHIND",
+            "VERSION",
+            "LEVEL",
+            "ADDRESS",
+            "TERM",
+            "MATCHED",
+            "APPLIED",
+            "ID",
+            "AGE",
+        ],
         (object::Object::Event(_), _) => &["TIME", "KIND", "NAME", "ACTION", "MESSAGE"],
     }
 }
@@ -168,11 +182,15 @@ fn node_row(node: &Node, wide: bool) -> Vec<String> {
 }
 
 fn controller_row(controller: &Controller, wide: bool) -> Vec<String> {
-    let reachable = if controller.reachable { "yes" } else { "no" };
+    let yes = |is: bool| if is { "yes" } else { "no" }.to_owned();
     let mut row = vec![
         controller.name.clone(),
         controller.role.clone(),
-        reachable.to_owned(),
+        yes(!controller.demoted),
+        yes(controller.reachable),
+        controller.behind.to_string(),
+        controller.version.clone(),
+        level(controller),
         controller.address.clone(),
     ];
     if wide {
@@ -180,12 +198,20 @@ fn controller_row(controller: &Controller, wide: bool) -> Vec<String> {
             controller.term.to_string(),
             controller.matched.to_string(),
             controller.applied.to_string(),
-            controller.version.clone(),
             controller.id.clone(),
         ]);
     }
     row.push(age(controller.joined));
     row
+}
+
+/// What the cluster uses of what a controller knows.
+pub fn level(controller: &Controller) -> String {
+    match (controller.cluster_level, controller.level) {
+        (_, 0) => "-".to_owned(),
+        (used, known) if used == known => known.to_string(),
+        (used, known) => format!("{used} of {known}"),
+    }
 }
 
 fn event_row(event: &Event) -> Vec<String> {
@@ -322,11 +348,14 @@ a1    ready  active        3      10.0.0.1
             address: "10.0.0.1:7400".to_owned(),
             role: "leader".to_owned(),
             reachable: true,
+            version: "0.1.0".to_owned(),
+            level: 2,
+            cluster_level: 1,
             ..Controller::default()
         };
         let expected = "\
-NAME  ROLE    REACHABLE  ADDRESS        AGE
-c1    leader  yes        10.0.0.1:7400
+NAME  ROLE    VOTES  REACHABLE  BEHIND  VERSION  LEVEL   ADDRESS        AGE
+c1    leader  yes    yes        0       0.1.0    1 of 2  10.0.0.1:7400
 ";
         assert_eq!(shown(object::Object::Controller(controller), false), expected);
 

@@ -10,13 +10,13 @@ use tonic::Status;
 use wharf_proto::{
     backup::{BackupWriter, Header},
     cluster::state::State,
-    codec::{SnapshotFormat, encode_snapshot},
+    codec::encode_snapshot,
 };
 
 fn backup(index: u64) -> Vec<u8> {
     let header = Header { cluster: "abc".to_owned(), index, nodes: 3, ..Header::default() };
     let mut writer = BackupWriter::begin(Vec::new(), &header).unwrap();
-    encode_snapshot(&State::default(), SnapshotFormat::Facts, &mut writer).unwrap();
+    encode_snapshot(&State::default(), &mut writer).unwrap();
     writer.finish().unwrap()
 }
 

@@ -1,10 +1,16 @@
-//! The encoding of the whole state, for snapshots and backups: a format byte, then a zstd stream. It is written and read
-//! piece by piece, in memory that does not grow with the state.
+//! The encoding of the whole state, for snapshots and backups: the level that a reader must know, which is the state's
+//! (one byte), then a zstd stream. It is written and read piece by piece, in memory that does not grow with the state.
+//!
+//! * at level 1: all of it as one structure of lists
+//! * from level 2 on: a [`Header`], then the facts one by one, each behind its length (four bytes, little endian)
 
-use super::CodecError;
+use super::{CodecError, check};
 use serde::{Deserialize, Serialize};
 use std::io::{self, BufRead, BufReader, Read, Write};
-use wharf_cluster::state::{Fact, State};
+use wharf_cluster::{
+    level::Level,
+    state::{Fact, State},
+};
 
 /// Fast, and a third of the size.
 const COMPRESSION_LEVEL: i32 = 1;
@@ -12,16 +18,6 @@ const COMPRESSION_LEVEL: i32 = 1;
 const READ_AHEAD: usize = 128 << 10;
 /// The largest fact that is believed.
 const MAX_FACT: usize = 64 << 20;
-
-/// How a state is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum SnapshotFormat {
-    /// All of it as one structure of lists; every version reads it.
-    Whole = 1,
-    /// A [`Header`], then the facts one by one, each behind its length (four bytes, little endian).
-    Facts = 2,
-}
 
 /// What stands before the facts.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -31,24 +27,21 @@ struct Header {
     facts: u64,
 }
 
-/// Writes the whole state to `to`.
+/// Writes the whole state to `to`, for those who know its level.
 ///
 /// # Errors
 /// When `to` can't be written.
-pub fn encode_snapshot(state: &State, format: SnapshotFormat, mut to: impl Write) -> io::Result<()> {
-    to.write_all(&[format as u8])?;
+pub fn encode_snapshot(state: &State, mut to: impl Write) -> io::Result<()> {
+    to.write_all(&[state.level().0])?;
     let mut stream = zstd::Encoder::new(to, COMPRESSION_LEVEL)?;
     stream.include_checksum(true)?;
-    match format {
-        SnapshotFormat::Whole => {
-            rmp_serde::encode::write_named(&mut stream, state).map_err(encoding_failed)?;
-        }
-        SnapshotFormat::Facts => {
-            let mut buffer = Vec::new();
-            write_part(&mut stream, &mut buffer, &Header { facts: state.fact_count() as u64 })?;
-            for fact in state.facts() {
-                write_part(&mut stream, &mut buffer, &fact)?;
-            }
+    if state.level().is_first() {
+        rmp_serde::encode::write_named(&mut stream, state).map_err(encoding_failed)?;
+    } else {
+        let mut buffer = Vec::new();
+        write_part(&mut stream, &mut buffer, &Header { facts: state.fact_count() as u64 })?;
+        for fact in state.facts() {
+            write_part(&mut stream, &mut buffer, &fact)?;
         }
     }
     stream.finish()?.flush()
@@ -71,28 +64,25 @@ fn encoding_failed(error: rmp_serde::encode::Error) -> io::Error {
     }
 }
 
-/// The state that [`encode_snapshot`] wrote. Reads `from` to its end.
+/// The state that [`encode_snapshot`] wrote, if whoever knows `known` can read it. Reads `from` to its end.
 ///
 /// # Errors
-/// When the bytes can't be read, are damaged, too few or too many, or are of a newer format.
-pub fn decode_snapshot(from: impl Read) -> Result<State, CodecError> {
-    decode_within(from, u64::MAX)
+/// When the bytes can't be read, are damaged, too few or too many, or are of a higher level.
+pub fn decode_snapshot(from: impl Read, known: Level) -> Result<State, CodecError> {
+    decode_within(from, known, u64::MAX)
 }
 
 /// The same of a source that nothing is known of: one that unpacks to more than `most` bytes counts as damaged.
-pub(crate) fn decode_within(mut from: impl Read, most: u64) -> Result<State, CodecError> {
-    let mut format = [0];
-    if from.read(&mut format).map_err(CodecError::Compression)? == 0 {
+pub(crate) fn decode_within(mut from: impl Read, known: Level, most: u64) -> Result<State, CodecError> {
+    let mut level = [0];
+    if from.read(&mut level).map_err(CodecError::Compression)? == 0 {
         return Err(CodecError::Empty);
     }
-    let whole = match format[0] {
-        1 => true,
-        2 => false,
-        other => return Err(CodecError::UnknownFormat(other)),
-    };
+    let level = Level(level[0]);
+    check(level, known)?;
     let stream = zstd::Decoder::new(from).map_err(CodecError::Compression)?;
     let mut stream = BufReader::with_capacity(READ_AHEAD, stream.take(most));
-    let state = if whole {
+    let state = if level <= Level::FIRST {
         rmp_serde::from_read(&mut stream).map_err(decoding_failed)?
     } else {
         read_facts(&mut stream)?
@@ -179,46 +169,58 @@ mod tests {
         state
     }
 
-    fn encoded(state: &State, format: SnapshotFormat) -> Vec<u8> {
+    const LEVELS: [Level; 2] = [Level::FIRST, Level::SECOND];
+
+    fn at(level: Level, mut state: State) -> State {
+        let raise = Envelope { at: Timestamp(7), request: None, command: Command::RaiseLevel { to: level } };
+        state.execute(&raise).0.unwrap();
+        state
+    }
+
+    fn encoded(state: &State) -> Vec<u8> {
         let mut bytes = Vec::new();
-        encode_snapshot(state, format, &mut bytes).unwrap();
+        encode_snapshot(state, &mut bytes).unwrap();
         bytes
     }
 
     #[test]
-    fn a_state_survives_both_formats() {
-        let state = state();
-        for format in [SnapshotFormat::Whole, SnapshotFormat::Facts] {
-            assert_eq!(decode_snapshot(&*encoded(&state, format)).unwrap(), state);
-            let empty = State::default();
-            assert_eq!(decode_snapshot(&*encoded(&empty, format)).unwrap(), empty);
+    fn a_state_survives_at_every_level() {
+        for level in LEVELS {
+            for state in [at(level, state()), at(level, State::default())] {
+                let bytes = encoded(&state);
+                assert_eq!(decode_snapshot(&*bytes, level).unwrap(), state);
+                assert_eq!(decode_snapshot(&*bytes, Level(9)).unwrap(), state);
+            }
         }
+        let raised = encoded(&at(Level::SECOND, State::default()));
+        assert!(matches!(decode_snapshot(&*raised, Level::FIRST), Err(CodecError::TooNew { .. })));
     }
 
     #[test]
     fn damage_is_an_error() {
-        assert!(matches!(decode_snapshot(&b""[..]), Err(CodecError::Empty)));
-        assert!(matches!(decode_snapshot(&[9, 1][..]), Err(CodecError::UnknownFormat(9))));
-        assert!(decode_snapshot(&[1, 2, 3][..]).is_err());
-        for format in [SnapshotFormat::Whole, SnapshotFormat::Facts] {
-            let whole = encoded(&state(), format);
+        let decode = |bytes: &[u8]| decode_snapshot(bytes, Level::NEWEST);
+        assert!(matches!(decode(&b""[..]), Err(CodecError::Empty)));
+        assert!(matches!(decode(&[9, 1][..]), Err(CodecError::TooNew { needed: Level(9), .. })));
+        assert!(decode(&[1, 2, 3][..]).is_err());
+        for level in LEVELS {
+            let whole = encoded(&at(level, state()));
             for length in [1, 2, 50, whole.len() / 2, whole.len() - 1] {
-                assert!(decode_snapshot(&whole[..length]).is_err(), "{format:?} cut to {length}");
+                assert!(decode(&whole[..length]).is_err(), "level {level} cut to {length}");
             }
-            for at in (1..whole.len()).step_by(whole.len() / 40) {
+            for place in (1..whole.len()).step_by(whole.len() / 40) {
                 let mut damaged = whole.clone();
-                damaged[at] ^= 0x10;
-                assert!(decode_snapshot(&*damaged).is_err(), "{format:?} with another byte {at}");
+                damaged[place] ^= 0x10;
+                assert!(decode(&*damaged).is_err(), "level {level} with another byte {place}");
             }
         }
     }
 
     #[test]
     fn what_unpacks_to_too_much_is_refused() {
-        for format in [SnapshotFormat::Whole, SnapshotFormat::Facts] {
-            let whole = encoded(&state(), format);
-            assert!(decode_within(&*whole, 100 << 10).is_err());
-            assert!(decode_within(&*whole, 100 << 20).is_ok());
+        for level in LEVELS {
+            let whole = encoded(&at(level, state()));
+            assert!(decode_within(&*whole, level, 100 << 10).is_err());
+            assert!(decode_within(&*whole, level, 100 << 20).is_ok());
         }
     }
 
@@ -233,8 +235,8 @@ mod tests {
                 Ok(())
             }
         }
-        for format in [SnapshotFormat::Whole, SnapshotFormat::Facts] {
-            let error = encode_snapshot(&state(), format, Full).unwrap_err();
+        for level in LEVELS {
+            let error = encode_snapshot(&at(level, state()), Full).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::StorageFull);
         }
     }

@@ -7,7 +7,7 @@ use super::{
     world::World,
 };
 use std::collections::BTreeMap;
-use wharf_cluster::state::Outcome;
+use wharf_cluster::{level::Level, state::Outcome};
 use wharf_controller::{
     leadership::Leadership,
     raft::{Applied, ProposeError, ReadError, TransferError},
@@ -76,7 +76,7 @@ impl World {
             }
             Call::Write(bytes) if leadership.leading => {
                 waiting.busy = true;
-                let Ok(mut envelope) = decode_command(bytes) else { return };
+                let Ok(mut envelope) = decode_command(bytes, Level::NEWEST) else { return };
                 envelope.at = at;
                 let reply = move |result| outbox.put(Reported::Answered(own, result));
                 process.core.propose(vec![(encode_command(&envelope), Box::new(reply))]);

@@ -228,7 +228,11 @@ impl World {
             }
             Wish::JoinController(host) => {
                 let host = self.controllers.get(*host)?;
-                Command::AddController { name: host.address.clone(), address: host.address.clone() }
+                Command::AddController {
+                    name: host.address.clone(),
+                    address: host.address.clone(),
+                    level: wharf_cluster::level::Level::NEWEST,
+                }
             }
             Wish::JoinNode(node) => {
                 let node = self.nodes.get(*node).filter(|node| node.id.is_none())?;

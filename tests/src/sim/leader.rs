@@ -16,15 +16,12 @@ use wharf_cluster::{
     state::Outcome,
 };
 use wharf_controller::{
-    leader::{
-        MemberStep,
-        decide::{
-            Orchestrating, Scheduling,
-            dispatch::{Dispatch, Ending, Refusal, SessionKey, Ticket},
-        },
-        next_member_step,
+    leader::decide::{
+        Orchestrating, Scheduling,
+        dispatch::{Dispatch, Ending, Refusal, SessionKey, Ticket},
     },
     leadership::Leadership,
+    membership::{Step, next_step},
     raft::{Applied, ChangeError, Members, MembershipRequest, ProposeError},
     replica::{Change, Changes},
     settings::Timings,
@@ -469,15 +466,16 @@ impl World {
         else {
             return;
         };
-        let Some(step) = next_member_step(&published.state(), status) else { return };
+        let Some(step) = next_step(&published.state(), status) else { return };
         trace!(self, "controller {host} changes the members: {step:?}");
         leading.changing = true;
         let request = match step {
-            MemberStep::Add(controller) => {
+            Step::Add(controller) => {
                 MembershipRequest::AddLearner { id: controller.id.0, context: controller.address.into() }
             }
-            MemberStep::Promote(id) => MembershipRequest::Promote { id: id.0 },
-            MemberStep::Remove(id) => MembershipRequest::Remove { id: id.0 },
+            Step::Promote(id) => MembershipRequest::Promote { id: id.0 },
+            Step::Demote(id) => MembershipRequest::Demote { id: id.0 },
+            Step::Remove(id) => MembershipRequest::Remove { id: id.0 },
         };
         let (outbox, token) = (outbox.clone(), Token::Members(leading.number));
         core.change(request, Box::new(move |result| outbox.put(Reported::Changed(token, result))));

@@ -4,9 +4,12 @@ use std::{
     mem,
     sync::{Arc, Mutex, PoisonError},
 };
-use wharf_cluster::state::{Outcome, State};
+use wharf_cluster::{
+    level::Level,
+    state::{Outcome, State},
+};
 use wharf_controller::{
-    raft::{ConfState, MemberChange, SnapshotDecoder, SnapshotEncoder, StateMachine},
+    raft::{ApplyError, ConfState, MemberChange, SnapshotDecoder, SnapshotEncoder, StateMachine},
     replica::{Published, Replica},
 };
 
@@ -62,7 +65,7 @@ impl Watched {
     /// An empty replica, and where it publishes.
     #[must_use]
     pub fn new() -> (Self, Arc<Published>, Notes) {
-        let (replica, published) = Replica::new();
+        let (replica, published) = Replica::new(Level::NEWEST);
         let notes = Notes::default();
         (Watched { replica, published: published.clone(), notes: notes.clone() }, published, notes)
     }
@@ -72,10 +75,10 @@ impl StateMachine for Watched {
     type Output = Outcome;
     type Restored = State;
 
-    fn apply(&mut self, index: u64, term: u64, command: &[u8]) -> Outcome {
-        let outcome = self.replica.apply(index, term, command);
+    fn apply(&mut self, index: u64, term: u64, command: &[u8]) -> Result<Outcome, ApplyError> {
+        let outcome = self.replica.apply(index, term, command)?;
         self.notes.add(Note::Applied { index, term, command: command.to_vec(), outcome: outcome.clone() });
-        outcome
+        Ok(outcome)
     }
 
     fn applied_batch(&mut self, applied: u64) {

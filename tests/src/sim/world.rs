@@ -16,7 +16,10 @@ use super::{
     trace::{Mode, Trace},
 };
 use std::{collections::BTreeMap, fmt};
-use wharf_cluster::ids::{NodeId, TaskId};
+use wharf_cluster::{
+    ids::{NodeId, TaskId},
+    level::Level,
+};
 use wharf_controller::raft::{MessageType, message};
 use wharf_proto::codec::decode_command;
 
@@ -470,7 +473,7 @@ impl fmt::Display for Words<'_> {
             Packet::Call { number, forwarded, call } => {
                 write!(f, "call {number}{}: ", if *forwarded { ", passed on" } else { "" })?;
                 match call {
-                    Call::Write(bytes) => match decode_command(bytes) {
+                    Call::Write(bytes) => match decode_command(bytes, Level::NEWEST) {
                         Ok(envelope) => write!(f, "{:?} {:?}", envelope.request, envelope.command),
                         Err(error) => write!(f, "{error}"),
                     },

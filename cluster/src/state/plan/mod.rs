@@ -44,11 +44,17 @@ pub fn plan(state: &State, command: &Command) -> Planned {
         Command::RotateToken { role, secret, expires } => {
             cluster::rotate_token(state, *role, secret, *expires)
         }
-        Command::AddController { name, address } => cluster::add_controller(state, name, address),
+        Command::AddController { name, address, level } => {
+            cluster::add_controller(state, name, address, *level)
+        }
         Command::SetControllerAddress { controller, name, address } => {
             cluster::set_controller_address(state, *controller, name, address)
         }
         Command::RemoveController { controller } => cluster::remove_controller(state, *controller),
+        Command::SetControllerVotes { controller, votes } => {
+            cluster::set_controller_votes(state, *controller, *votes)
+        }
+        Command::RaiseLevel { to } => Ok(cluster::raise_level(state, *to)),
 
         Command::ApplyStack { spec, expected_version } => stacks::apply(state, spec, *expected_version),
         Command::RemoveStack { stack } => stacks::remove(state, stack),

@@ -116,7 +116,10 @@ impl<S: StateMachine, D: Store> RaftCore<S, D> {
                 return Ok(());
             }
             EntryType::EntryNormal => {
-                let output = self.machine.apply(index, term, &entry.data);
+                let output = self
+                    .machine
+                    .apply(index, term, &entry.data)
+                    .map_err(|error| CoreError::Entry { index, reason: error.to_string() })?;
                 if let Some(Waiter::Command(reply)) = waiter {
                     self.queue.answer_later(Answer::Command(reply, Applied { index, term, output }));
                 }

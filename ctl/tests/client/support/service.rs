@@ -12,9 +12,10 @@ use wharf_proto::v1::{
     ApplyStackRequest, BackupChunk, BackupRequest, DeclareNodesDownRequest, GetRequest, GetResponse, Kind,
     LogEntry, LogsRequest, Object, PlanStackRequest, PlanStackResponse, RemoveControllerRequest,
     RemoveNodeRequest, RemoveServiceRequest, RemoveStackRequest, RestartServiceRequest, RestoreRequest,
-    RestoreResponse, RotateTokenRequest, ScaleServicesRequest, SetAvailabilityRequest, SetNodeLabelsRequest,
-    ShowTokenRequest, TokenResponse, TransferLeadershipRequest, UndoRolloutRequest, WatchResponse,
-    WriteResponse, control_api_server::ControlApi, object, watch_response::Change,
+    RestoreResponse, RotateTokenRequest, ScaleServicesRequest, SetAvailabilityRequest,
+    SetControllerVotesRequest, SetNodeLabelsRequest, ShowTokenRequest, TokenResponse,
+    TransferLeadershipRequest, UndoRolloutRequest, WatchResponse, WriteResponse,
+    control_api_server::ControlApi, object, watch_response::Change,
 };
 
 /// All objects of a cluster.
@@ -205,6 +206,15 @@ impl ControlApi for FakeControl {
 
     async fn remove_controller(&self, request: Request<RemoveControllerRequest>) -> Answer<WriteResponse> {
         self.0.write("remove controller", &request.into_inner().request_id).await
+    }
+
+    async fn set_controller_votes(
+        &self,
+        request: Request<SetControllerVotesRequest>,
+    ) -> Answer<WriteResponse> {
+        let request = request.into_inner();
+        let what = if request.votes { "promote" } else { "demote" };
+        self.0.write(what, &request.request_id).await
     }
 
     async fn transfer_leadership(

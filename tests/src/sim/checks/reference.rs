@@ -8,6 +8,7 @@ use std::{
 use wharf_cluster::{
     event::Event,
     ids::RequestId,
+    level::Level,
     state::{Outcome, State},
 };
 use wharf_proto::codec::decode_command;
@@ -123,7 +124,7 @@ impl Reference {
         ensure(index > last, check, || {
             format!("controller {by} applies a command at index {index}, where others have none")
         })?;
-        let Ok(envelope) = decode_command(command) else {
+        let Ok(envelope) = decode_command(command, Level::NEWEST) else {
             return Err(super::Violation {
                 check: Check::ReplicasDiffer,
                 what: format!("the command at index {index} can't be read"),
