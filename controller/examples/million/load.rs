@@ -5,6 +5,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use wharf_cluster::{
     command::{Command, NewTask, TaskReport},
     ids::{NodeId, ServiceId, TaskId, Timestamp},
+    level::Level,
     model::{
         DesiredState, Mode, NodeDescription, NodeState, Platform, ServiceSpec, Slot, StackSpec, TaskState,
     },
@@ -24,6 +25,7 @@ const PIPELINE: usize = 16;
 const BATCH: usize = 1000;
 
 pub async fn build(member: &Member, size: Size) -> Result<(), Failure> {
+    member.propose(Command::RaiseLevel { to: Level::NEWEST }).await?;
     run(member, (0..size.nodes).map(|number| Command::RegisterNode { description: node(number) })).await?;
     let nodes: Vec<NodeId> = member.published.state().nodes().map(|node| node.id).collect();
     let ready = nodes.iter().map(|node| (*node, NodeState::Ready, String::new())).collect();
