@@ -127,10 +127,9 @@ fn parse(text: &str) -> Vec<Syscall> {
     let mut begun: HashMap<&str, (u64, String)> = HashMap::new();
     let mut calls = Vec::new();
     for line in text.lines() {
-        let mut words = line.splitn(3, ' ').map(str::trim);
-        let (Some(thread), Some(at), Some(rest)) = (words.next(), words.next(), words.next()) else {
-            continue;
-        };
+        // Thread ids are padded to a width.
+        let Some((thread, rest)) = line.split_once(' ') else { continue };
+        let Some((at, rest)) = rest.trim_start().split_once(' ') else { continue };
         let Some(at) = nanoseconds(at) else { continue };
         let (start, whole) = if let Some(first) = rest.strip_suffix("<unfinished ...>") {
             begun.insert(thread, (at, first.to_owned()));
@@ -193,7 +192,7 @@ mod tests {
     #[test]
     fn calls_that_others_interrupt_are_put_together() {
         let text = "\
-10 1795546120.757446114 recvfrom(5<TCP:[10.88.0.11:7400->10.88.0.2:33308]>, \"\"..., 100, 0, NULL, NULL) = 100 <0.000001000>
+10    1795546120.757446114 recvfrom(5<TCP:[10.88.0.11:7400->10.88.0.2:33308]>, \"\"..., 100, 0, NULL, NULL) = 100 <0.000001000>
 10 1795546120.757488959 fdatasync(6</data/raft.redb> <unfinished ...>
 11 1795546120.757585201 sendto(5<TCP:[10.88.0.11:7400->10.88.0.2:33308]>, \"\"..., 70, MSG_NOSIGNAL, NULL, 0) = 70 <0.000032480>
 11 1795546120.757600000 read(7<anon_inode:[eventfd]>, 0x7f, 8) = 8 <0.000000100>
