@@ -210,7 +210,7 @@ mod tests {
             for place in (1..whole.len()).step_by(whole.len() / 40) {
                 let mut damaged = whole.clone();
                 damaged[place] ^= 0x10;
-                assert!(decode(&*damaged).is_err(), "level {level} with another byte {place}");
+                assert!(decode(&damaged).is_err(), "level {level} with another byte {place}");
             }
         }
     }

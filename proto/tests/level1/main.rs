@@ -4,6 +4,8 @@
 //! a field added to anything in a command or in the state fails here: it must not be written while it is at its default,
 //! and may only be used at a higher level (`wharf_cluster::level`).
 
+#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
 mod log;
 
 use std::io::Read;

@@ -99,7 +99,7 @@ impl Controllers {
                 advertise_address: String::new(),
                 names: Vec::new(),
                 description: None,
-                level: wharf_cluster::level::Level::NEWEST.0.into(),
+                level: 0,
             };
             join(&address, &token, details, &folder).await.context("a node can't join")?;
         }
