@@ -2,15 +2,20 @@
 
 use crate::{
     clock,
+    leader::decide::LeaderClock,
     raft::{ProposeError, RaftHandle},
     replica::Published,
 };
-use std::{sync::Arc, time::Duration};
+use parking_lot::Mutex;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use thiserror::Error;
 use tonic::Status;
 use wharf_cluster::{
     command::{Command, Envelope},
-    ids::RequestId,
+    ids::{RequestId, Timestamp},
     level::Level,
     state::{Outcome, Rejected, Reply},
 };
@@ -84,13 +89,28 @@ impl From<WriteError> for Status {
 pub struct Proposer {
     raft: Raft,
     published: Arc<Published>,
+    began: Instant,
+    clock: Arc<Mutex<LeaderClock>>,
 }
 
 impl Proposer {
     /// A proposer to this replica.
     #[must_use]
     pub fn new(raft: Raft, published: Arc<Published>) -> Self {
-        Proposer { raft, published }
+        Proposer { raft, published, began: Instant::now(), clock: Arc::default() }
+    }
+
+    /// A leadership begins: its time goes on from the state's.
+    pub fn leads(&self) {
+        let state = self.published.state().now();
+        *self.clock.lock() = LeaderClock::new(state, self.began.elapsed());
+    }
+
+    /// The time that commands are stamped with.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        let clock = *self.clock.lock();
+        clock.now(clock::now(), self.began.elapsed())
     }
 
     /// Proposes a command and waits until it is applied here. A request that was seen before gets its first answer.
@@ -103,7 +123,7 @@ impl Proposer {
         if !command.is_open_to(cluster) {
             return Err(WriteError::Level { needed: command.level(), cluster });
         }
-        let envelope = Envelope { at: clock::now(), request, command };
+        let envelope = Envelope { at: self.now(), request, command };
         let applied = self.raft.propose(encode_command(&envelope)).await?;
         Ok(Done { index: applied.index, reply: applied.output? })
     }

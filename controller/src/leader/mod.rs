@@ -28,6 +28,7 @@ pub async fn run(core: Arc<Core>, stop: CancellationToken) {
         // An error means that the replica has stopped.
         let Ok(led) = led else { return };
         tracing::info!(term = led.term, "this controller leads");
+        core.proposer.leads();
         let mut loops = JoinSet::new();
         let term = core.dispatcher.begin(&core, led.term, &mut loops);
         loops.spawn(members::run(core.clone()));

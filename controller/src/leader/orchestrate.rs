@@ -2,7 +2,6 @@
 
 use super::{Ended, decide::Orchestrating, offload};
 use crate::{
-    clock,
     core::Core,
     raft::ProposeError,
     replica::{Change, Changes},
@@ -50,7 +49,7 @@ async fn wait(
         while let Some(change) = changes.try_next() {
             observe(core, orchestrating, &change);
         }
-        let now = clock::now();
+        let now = core.proposer.now();
         if orchestrating.is_due(now) {
             return Ok(now);
         }

@@ -63,7 +63,7 @@ impl World {
     }
 
     fn attempt(&mut self, host: usize, own: u64) {
-        let at = self.controllers[host].clock.wall(self.now);
+        let at = self.stamp(host);
         let me = self.controllers[host].id;
         let Some(process) = self.controllers[host].process.as_mut() else { return };
         let leadership = process.leadership;

@@ -17,7 +17,7 @@ use wharf_cluster::{
 };
 use wharf_controller::{
     leader::decide::{
-        Orchestrating, Scheduling,
+        LeaderClock, Orchestrating, Scheduling,
         dispatch::{Dispatch, Ending, Refusal, SessionKey, Ticket},
     },
     leadership::Leadership,
@@ -46,6 +46,7 @@ pub struct Leading {
     term: u64,
     began: Micros,
     changes: Changes,
+    clock: LeaderClock,
     orchestrating: Orchestrating,
     scheduling: Scheduling,
     dispatch: Dispatch,
@@ -76,6 +77,15 @@ impl Leading {
 impl World {
     fn leading(&mut self, host: usize) -> Option<&mut Leading> {
         self.controllers[host].process.as_mut()?.leading.as_mut()
+    }
+
+    /// The time that a controller stamps on what it proposes.
+    pub fn stamp(&self, host: usize) -> Timestamp {
+        let controller = &self.controllers[host];
+        let wall = controller.clock.wall(self.now);
+        let leading = controller.process.as_ref().and_then(|process| process.leading.as_ref());
+        let local = Duration::from_micros(controller.clock.local(self.now));
+        leading.map_or(wall, |leading| leading.clock.now(wall, local))
     }
 
     /// What a controller knows of the leadership has changed.
@@ -111,6 +121,7 @@ impl World {
             term: now.term,
             began: local,
             changes,
+            clock: LeaderClock::new(state.now(), Duration::from_micros(local)),
             orchestrating: Orchestrating::new(limits),
             scheduling: Scheduling::default(),
             dispatch: Dispatch::new(now.term, process.sessions, Timings::default(), &state, Duration::ZERO),
@@ -283,10 +294,7 @@ impl World {
 
     /// Does what a leader has to; whether it did anything.
     pub fn lead(&mut self, host: usize) -> bool {
-        let (wall, local) = {
-            let clock = self.controllers[host].clock;
-            (clock.wall(self.now), clock.local(self.now))
-        };
+        let (wall, local) = (self.stamp(host), self.controllers[host].clock.local(self.now));
         let Some(process) = self.controllers[host].process.as_mut() else { return false };
         let Process { published, leading, .. } = process;
         let Some(leading) = leading.as_mut() else { return false };
@@ -390,7 +398,7 @@ impl World {
 
     /// Proposes commands of the leader's loops, in this order.
     pub fn insist(&mut self, host: usize, token: Token, commands: Vec<Command>) {
-        let at = self.controllers[host].clock.wall(self.now);
+        let at = self.stamp(host);
         let current = self.leading(host).map(|leading| leading.number);
         let still = match token {
             Token::Orchestrating(number) | Token::Scheduling(number) | Token::Dispatch(number, _) => {

@@ -29,7 +29,7 @@ impl World {
         let leader = self.leader().ok_or("there is no leader")?;
         let state = self.replicas_agree(leader)?;
         let limits = Limits { orphan_after: self.options.orphan_after, ..Limits::default() };
-        let now = self.controllers[leader].clock.wall(self.now).max(state.now());
+        let now = self.stamp(leader).max(state.now());
         let plan = reconcile(&state, &Scope::All, now, &limits);
         let left = |what: &dyn std::fmt::Debug| format!("the leader has something to do: {what:?}");
         ensure(plan.commands.is_empty(), || left(&plan.commands))?;

@@ -4,9 +4,11 @@
 //! Each is made anew when a leadership begins. Its host hands in every event that is applied, or says that anything may
 //! have changed; proposes the commands that it gets; and goes on once they are applied.
 
+mod clock;
 pub mod dispatch;
 mod orchestrating;
 mod scheduling;
 
+pub use clock::LeaderClock;
 pub use orchestrating::Orchestrating;
 pub use scheduling::Scheduling;
