@@ -1,6 +1,10 @@
 //! The agent's database, with the power failing at each of its writes and syncs.
 
-use fastrand::Rng;
+#[path = "../../controller/tests/raft/lossy_file.rs"]
+#[expect(dead_code, clippy::unwrap_used, reason = "the tests of the controller's log need more of it")]
+mod lossy_file;
+
+use lossy_file::{At, ENOSPC, Fault, LossyFile, Survival};
 use std::collections::{BTreeMap, BTreeSet};
 use wharf_agent::{
     store::{Store, StoreError},
@@ -8,10 +12,19 @@ use wharf_agent::{
 };
 use wharf_cluster::{ids::TaskId, model::TaskState};
 use wharf_proto::v1::{AssignedTask, Generation};
-use wharf_tests::LossyFile;
 
-/// What is left of un-synced sectors is drawn so many times at each operation.
-const DRAWS: u64 = 4;
+/// What may be left of what was not synced.
+fn outcomes(operation: u64) -> [Survival; 6] {
+    let random = Survival::Random;
+    [
+        Survival::Nothing,
+        Survival::Everything,
+        Survival::AllButLast,
+        Survival::LastTorn,
+        random(operation),
+        random(!operation),
+    ]
+}
 
 /// What a database holds.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -106,21 +119,16 @@ async fn live(store: &Store, allowed: &mut Allowed) -> Result<(), StoreError> {
 
 /// Runs the scenario with the power failing at an operation; how many operations there were.
 async fn fail_at(operation: u64, lies: bool, opens: impl Fn(&LossyFile) -> Result<Store, StoreError>) -> u64 {
-    let file = LossyFile::default();
-    if lies {
-        file.lie();
-    }
-    file.fail_at(operation);
+    let file = if lies { LossyFile::with_lying_syncs() } else { LossyFile::default() };
+    file.fail(At::Change(operation), Fault::Crash);
     let mut allowed = Allowed { states: vec![Holds::default()], acknowledged: 0 };
     if let Ok(store) = opens(&file) {
         // It fails, unless the power outlasts it.
         let _ = live(&store, &mut allowed).await;
     }
-    for draw in 0..DRAWS {
-        let mut rng = Rng::with_seed(operation.wrapping_mul(DRAWS) + draw);
-        let survivors = [0.0, 1.0, 0.5, 0.9][usize::try_from(draw).expect("small")];
-        let left = file.after_power_loss(|| rng.f64() < survivors);
-        let when = format!("power lost at operation {operation}, draw {draw}");
+    for survival in outcomes(operation) {
+        let left = LossyFile::holding(file.after_power_loss(survival));
+        let when = format!("power lost at operation {operation}, {survival:?}");
         let store = match opens(&left) {
             Ok(store) => store,
             // It was only being made: `Store::open` puts such a file aside.
@@ -134,7 +142,7 @@ async fn fail_at(operation: u64, lies: bool, opens: impl Fn(&LossyFile) -> Resul
         store.flush().await.expect("this disk works");
         assert_eq!(Holds::read(&store).expect("it opened"), found, "{when}, going on");
     }
-    file.operations()
+    file.changes()
 }
 
 fn open(file: &LossyFile) -> Result<Store, StoreError> {
@@ -165,11 +173,11 @@ async fn a_full_disk_is_tried_again_and_nothing_is_forgotten() {
     let mut holds = Holds::default();
     assign(&store, &mut holds, &[1], &[]);
     store.flush().await.unwrap();
-    file.fail_at(file.operations());
+    file.break_now(ENOSPC);
     report(&store, &mut holds, 1, "running");
     assign(&store, &mut holds, &[2], &[]);
     assert!(matches!(store.flush().await, Err(StoreError::NotDurable(_))));
-    file.mend();
+    file.repair();
     while store.flush().await.is_err() {}
     assert_eq!(Holds::read(&store).unwrap(), holds);
 }
