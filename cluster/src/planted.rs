@@ -6,7 +6,7 @@
 pub enum Bug {
     /// Raft's answers leave before what they promise is on the disk.
     SentBeforeDurable,
-    /// A vote is not kept.
+    /// A replica forgets whom it has voted for.
     VoteForgotten,
     /// A request that was seen before is carried out again.
     RequestsForgotten,
@@ -14,7 +14,7 @@ pub enum Bug {
     OwnTime,
     /// A snapshot leaves the answers to requests out.
     SnapshotWithoutRequests,
-    /// A leader answers reads without asking whether it still leads.
+    /// Reads are answered without a quorum's word.
     ReadUnconfirmed,
     /// A placement is taken over unchecked when it is applied.
     PlacementUnchecked,

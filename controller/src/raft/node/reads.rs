@@ -71,7 +71,7 @@ impl Reads {
         if raft.state == StateRole::Leader && !raft.commit_to_current_term() {
             return;
         }
-        if planted::is(Bug::ReadUnconfirmed) && raft.state == StateRole::Leader {
+        if planted::is(Bug::ReadUnconfirmed) {
             self.confirmed.push_back((raft.raft_log.committed, std::mem::take(&mut self.waiting)));
             return;
         }

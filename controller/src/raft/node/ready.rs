@@ -91,6 +91,9 @@ impl<S: StateMachine, D: Store> RaftCore<S, D> {
             write.new_term = old.term != state.term || old.vote != state.vote;
             view.set_hard_state(state.clone());
         }
+        if planted::is(Bug::VoteForgotten) {
+            self.raw.raft.vote = 0;
+        }
         if !must_write {
             return None;
         }
@@ -110,9 +113,6 @@ impl<S: StateMachine, D: Store> RaftCore<S, D> {
         let view = self.raw.mut_store();
         view.append(entries);
         batch.hard_state = view.hard_state().clone();
-        if planted::is(Bug::VoteForgotten) {
-            batch.hard_state.vote = 0;
-        }
         write.commit = batch.hard_state.commit;
         Some((write, batch))
     }
