@@ -83,4 +83,23 @@ impl Cluster {
         );
         self.running(service)
     }
+
+    /// Waits until a node is down, and so many tasks of a service run on the others.
+    ///
+    /// # Panics
+    /// When that takes longer than it may.
+    pub fn await_moved(&self, node: &str, service: &str, count: usize) {
+        within(
+            30,
+            &format!("{node} is down"),
+            || self.nodes(),
+            |nodes| nodes.iter().any(|one| one.name == node && one.state == "down"),
+        );
+        within(
+            30,
+            &format!("{count} tasks run on the other nodes"),
+            || self.running(service),
+            |tasks| tasks.len() == count && tasks.iter().all(|task| task.node != node),
+        );
+    }
 }

@@ -73,18 +73,7 @@ fn a_node_whose_agent_freezes_does_not_stay_ready() {
     assert!(!stranded.is_empty(), "a1 runs something: {before:#?}");
 
     signal_agent(&cluster, 0, Signal::SIGSTOP);
-    within(
-        30,
-        "a1 is down",
-        || cluster.nodes(),
-        |nodes| nodes.iter().any(|node| node.name == "a1" && node.state == "down"),
-    );
-    within(
-        30,
-        "six tasks run on the other nodes",
-        || cluster.running("idle/sleeper"),
-        |tasks| tasks.len() == 6 && tasks.iter().all(|task| task.node != "a1"),
-    );
+    cluster.await_moved("a1", "idle/sleeper", 6);
     assert!(stranded.iter().all(|pid| lives(*pid)), "its containers go on meanwhile");
 
     signal_agent(&cluster, 0, Signal::SIGCONT);
